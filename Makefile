@@ -1,0 +1,39 @@
+# Every target sets up .venv by itself, from python3 and constraints.txt, and does nothing the second time.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+.DEFAULT_GOAL := help
+
+.PHONY: help demo test check format bench conformance contracts crash clean
+help:            ## this list
+	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $(STAMP)
+
+demo: $(STAMP)   ## the three patterns with every server up, then once more with Jira broken
+	@$(BIN)/python -m motet.cli.main demo
+	@echo
+	@$(BIN)/python -m motet.cli.main demo --break jira; code=$$?; test $$code -eq 3 || exit $$code
+
+test: $(STAMP)   ## all tests
+	@$(BIN)/python -m pytest -n 2 -q
+
+check: $(STAMP)  ## what CI runs: format, lint, types, import contracts, tests
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/pyright
+	@$(BIN)/python -m pytest -n 2 -q
+
+format: $(STAMP) ## format and fix
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: $(STAMP)  ## measure: ratios in one run, medians; writes bench/RESULTS.md
+	@$(BIN)/python -m bench
+
+clean:           ## remove what these targets made
+	rm -rf .venv .cache

@@ -1,0 +1,1 @@
+"""motet: the host-side orchestrator for MCP."""

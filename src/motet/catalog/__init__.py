@@ -1,0 +1,1 @@
+"""What all servers offer now, and whose address is whose: immutable snapshots, no input or output."""

@@ -1,0 +1,1 @@
+"""Our end of one server: transport, session, supervision. The only place that speaks MCP as a client."""
