@@ -183,7 +183,7 @@ class ToolResult(Reply):
 
     @property
     def data(self) -> Json:
-        """JSON: `structuredContent` if the tool promises it, else the text, parsed if it is one JSON object or array."""
+        """JSON: `structuredContent` if the tool promises it, else the text, parsed if it is a JSON object or array."""
         if self._data is msgspec.UNSET:
             self._data = plain_data(self) if self.definition is None else self.definition.data(self)
         return self._data

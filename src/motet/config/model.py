@@ -13,6 +13,7 @@ from typing import Any, Literal
 from motet.calls import Retry
 
 MIB = 1 << 20
+DEFAULT_PARALLEL = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Timeouts:
 class RetrySettings:
     """Which calls may be repeated, and how often."""
 
-    policy: Retry = Retry()
+    policy: Retry = field(default_factory=Retry)
     idempotent: frozenset[str] = frozenset()
     """Tools that may be repeated though they write (`*` patterns allowed)."""
     read_only: frozenset[str] = frozenset()
@@ -178,7 +179,7 @@ class Config:
     """The files it came from, outermost first."""
     state: str | None = None
     """Directory for what is remembered between runs (definitions, eras, journal). None: nothing is."""
-    parallel: int = 64
+    parallel: int = DEFAULT_PARALLEL
     """Calls in flight over all servers in one run."""
     secrets: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     """Named secrets that a workflow's `secret` input may refer to."""
