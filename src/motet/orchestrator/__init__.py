@@ -1,0 +1,1 @@
+"""What most users hold: the `Orchestrator`, and what its reads give."""
