@@ -1,0 +1,108 @@
+"""The one door to a server: `open_connection` starts or reaches it, agrees on a version, and returns a `Connection`."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from motet.calls import Ask
+from motet.config.model import HttpTransport, InProcessTransport, ServerConfig, StdioTransport
+from motet.errors import CallError, ConnectionLost, DeadlineExceeded, NeedsAuth, RateLimited, ServerUnavailable
+from motet.events import Emit, nobody
+from motet.upstream.answers import Reader
+from motet.upstream.connection import Connection, OnChanged
+from motet.upstream.link import Link
+from motet.upstream.session import Session
+from motet.upstream.stdio import StdioLink
+
+ABANDON_WITHIN = 2.0
+"""Seconds for clearing away a connection that did not come about."""
+
+
+async def open_connection(
+    config: ServerConfig,
+    *,
+    deadline: float,
+    remembered: str | None = None,
+    on_changed: OnChanged,
+    emit: Emit = nobody,
+    ask: Ask | None = None,
+    memory: Path | None = None,
+) -> Connection:
+    """An open, negotiated connection to one server, by loop time `deadline`; whoever gets it closes it.
+
+    `remembered` is the version negotiated last time: it saves the probe. `ask` answers questions of servers of the
+    initialize era in place, and logins. `memory` is a directory for tokens.
+
+    Raises:
+        ServerUnavailable: reason `spawn`, `connect`, `exited` or `handshake`; the message has the exit code and the
+            last lines of stderr where there are any.
+        NeedsAuth: it wants credentials that nobody here can give.
+
+    """
+    reader = Reader(config.name, secrets=config.secrets, depth=config.limits.depth)
+    session = Session(config, reader, on_changed=on_changed, emit=emit, ask=ask)
+    link: Link | None = None
+    try:
+        try:
+            async with asyncio.timeout_at(deadline):
+                link = await _link(config, session, reader, ask=ask, memory=memory)
+                session.carry(link)
+                await session.negotiate(deadline=deadline, remembered=remembered)
+        except TimeoutError:
+            raise ServerUnavailable(
+                _silence(config, link), server=config.name, reason="connect" if link is None else "handshake"
+            ) from None
+        except CallError as error:
+            raise _unavailable(config, link, error) from error.__cause__
+    except BaseException:  # whatever it was, nothing of the attempt may be left
+        if link is not None:
+            await session.close(within=ABANDON_WITHIN)
+        raise
+    return session
+
+
+async def _link(
+    config: ServerConfig, session: Session, reader: Reader, *, ask: Ask | None, memory: Path | None
+) -> Link:
+    match config.transport:
+        case StdioTransport():
+            return await StdioLink.spawn(config, session, reader)
+        case HttpTransport(kind=kind):
+            # aiohttp takes a third of a second to import: only where a server is reached by HTTP
+            if kind == "sse":
+                from motet.upstream.legacy_sse import SseLink
+
+                return await SseLink.connect(config, session, reader, ask=ask, memory=memory)
+            from motet.upstream.http import HttpLink
+
+            return await HttpLink.connect(config, session, reader, ask=ask, memory=memory)
+        case InProcessTransport():
+            from motet.upstream.inprocess import InProcessLink
+
+            return await InProcessLink.start(config, session, reader)
+
+
+def _silence(config: ServerConfig, link: Link | None) -> str:
+    said = link.details.get("stderr") if link is not None else ""
+    what = f"it did not answer the handshake within {config.timeout.connect:g} s"
+    return f"{what}; its last words:\n{said}" if said else what
+
+
+def _unavailable(config: ServerConfig, link: Link | None, error: CallError) -> ServerUnavailable:
+    """Why there is no connection, as the one kind of error that opening raises."""
+    name = config.name
+    match error:
+        case NeedsAuth():
+            return error
+        case DeadlineExceeded():
+            return ServerUnavailable(_silence(config, link), server=name, reason="handshake")
+        case ConnectionLost():
+            reason = "exited" if isinstance(config.transport, StdioTransport) else "connect"
+            return ServerUnavailable(error.message, server=name, reason=reason)
+        case RateLimited():
+            return ServerUnavailable(error.message, server=name, reason="connect", retry_after=error.retry_after)
+        case ServerUnavailable():
+            return error
+        case _:
+            return ServerUnavailable(error.message, server=name, reason="handshake", hint=error.hint)
