@@ -104,6 +104,8 @@ class Call(msgspec.Struct, kw_only=True):
     definition: Definition | None = None
     repeatable: bool = False
     """May it be sent twice? By our configuration or an idempotency key, never by a hint of an untrusted server."""
+    read_only: bool = False
+    """Does it change nothing? Then ending it early is free. By our configuration or a trusted server's hint."""
     deadline: float | None = None
     """Loop time by which the call has ended, all attempts included. None: the server's setting decides."""
     timeout: float | None = None
@@ -120,6 +122,10 @@ class Call(msgspec.Struct, kw_only=True):
     """Wait for room in a full queue instead of failing (runs, `foreach`, `read_resources`)."""
     round: Round | None = None
     on_progress: Callable[[Progress], None] | None = None
+    on_late: Callable[[Reply | CallError], None] | None = None
+    """Told when an answer comes for an attempt that was given up. Must not block."""
+    written: bool = False
+    """Set by the wire once the current attempt may have reached the server: what `sent` of a cancelled call depends on."""
     meta: dict[str, Json] | None = None
     """More `_meta` for the request (`traceparent`, …)."""
 
@@ -129,9 +135,9 @@ class Reply:
 
     __slots__ = ("_decoded", "raw")
 
-    def __init__(self, raw: bytes | msgspec.Raw) -> None:
+    def __init__(self, raw: bytes | msgspec.Raw, body: dict[str, Json] | None = None) -> None:
         self.raw = raw
-        self._decoded: dict[str, Json] | None = None
+        self._decoded = body
 
     @property
     def body(self) -> dict[str, Json]:
@@ -139,6 +145,11 @@ class Reply:
         if self._decoded is None:
             self._decoded = cast("dict[str, Json]", orjson.loads(memoryview(self.raw)))
         return self._decoded
+
+    @property
+    def undecoded(self) -> bool:
+        """Has nobody looked at `body` yet (only large answers are not decoded at once)?"""
+        return self._decoded is None
 
     @property
     def meta(self) -> dict[str, Json]:
@@ -156,8 +167,10 @@ class ToolResult(Reply):
 
     __slots__ = ("_data", "definition")
 
-    def __init__(self, raw: bytes | msgspec.Raw, definition: Definition | None = None) -> None:
-        super().__init__(raw)
+    def __init__(
+        self, raw: bytes | msgspec.Raw, definition: Definition | None = None, body: dict[str, Json] | None = None
+    ) -> None:
+        super().__init__(raw, body)
         self.definition = definition
         self._data: Json = msgspec.UNSET
 

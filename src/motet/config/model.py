@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from motet.calls import Retry
+from motet.resilience.breaker import BreakerSettings
 
 MIB = 1 << 20
 DEFAULT_PARALLEL = 64
@@ -52,18 +53,6 @@ class RetrySettings:
     """Retries allowed as a share of the last minute's calls …"""
     budget_min: int = 6
     """… but never fewer than this many a minute."""
-
-
-@dataclass(frozen=True, slots=True)
-class BreakerSettings:
-    """When a server is left alone for a while."""
-
-    calls: int = 5
-    failure_rate: float = 0.5
-    window: float = 30.0
-    open_for: float = 15.0
-    probes: int = 1
-    enabled: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +137,7 @@ class ServerConfig:
     transport: Transport
     timeout: Timeouts = Timeouts()
     retry: RetrySettings = RetrySettings()
-    breaker: BreakerSettings = BreakerSettings()
+    breaker: BreakerSettings = field(default_factory=BreakerSettings)
     limits: Limits = Limits()
     policy: Policy = Policy()
     boundary: BoundaryConfig | None = None

@@ -1,0 +1,1 @@
+"""All servers at once: connect, route, isolate. Exceptions below, outcome values above."""
