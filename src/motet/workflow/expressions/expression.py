@@ -1,0 +1,75 @@
+"""The door: one parsed expression, which can be checked against shapes and evaluated against data.
+
+`Language` is the port: another language would be another class with these two methods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from motet.calls import Json
+from motet.workflow.expressions.compiling import Run, compiled
+from motet.workflow.expressions.infer import Facts, Finding, inferred
+from motet.workflow.expressions.parser import parse
+from motet.workflow.expressions.runtime import BUDGET, Frame, plain
+from motet.workflow.expressions.tree import Expr, measure, points, reads_of
+from motet.workflow.shapes import Shape
+
+_PASSING = frozenset((dict, list, str, int, bool, type(None)))
+
+
+class Language(Protocol):
+    """What workflows need of an expression language."""
+
+    def check(self, names: Mapping[str, Shape], known: Facts | None = None) -> tuple[Shape, list[Finding]]:
+        """The shape it comes to, and everything wrong with it; `known` is what a condition already established."""
+        ...
+
+    def evaluate(self, scope: Mapping[str, Json]) -> Json:
+        """The JSON it comes to. Raises `Fault`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Expression:
+    """One expression of the CEL subset."""
+
+    text: str
+    tree: Expr = field(repr=False)
+    reads: frozenset[tuple[str, ...]]
+    """Paths of what it may read."""
+    slots: int
+    run: Run = field(repr=False)
+    passes: bool
+    """It only points at data, which passes through untouched."""
+
+    @staticmethod
+    def parse(text: str) -> Expression:
+        """Raises `Mistake`: it cannot be read, or names a function that does not exist."""
+        tree = parse(text)
+        run, slots = compiled(tree)
+        return Expression(text, tree, reads_of(tree), slots, run, points(tree))
+
+    @property
+    def weight(self) -> int:
+        """How many nodes its tree has."""
+        return measure(self.tree)[0]
+
+    def check(self, names: Mapping[str, Shape], known: Facts | None = None) -> tuple[Shape, list[Finding]]:
+        """The shape it comes to, and everything wrong with it."""
+        return inferred(self.tree, names, known or {})
+
+    def evaluate(self, scope: Mapping[str, Json], *, budget: int = BUDGET) -> Json:
+        """The JSON it comes to, times as text. Raises `Fault`; `Missing` when it needs data that is absent."""
+        frame = Frame(scope, slots=self.slots, budget=budget)
+        return self.value(frame)
+
+    def value(self, frame: Frame) -> Json:
+        """The same within a frame that others share."""
+        return self.finished(self.run(frame), frame)
+
+    def finished(self, made: Json, frame: Frame) -> Json:
+        """The JSON of what `run` gave. Data that is only pointed at passes through untouched, whatever its size."""
+        return made if self.passes and type(made) in _PASSING else plain(made, frame)
