@@ -1,0 +1,581 @@
+"""Drives one run: takes what `RunState` says may be done, does it, and writes down what came of it.
+
+Everything that moves the run is first an entry: recorded in the journal, then applied to the state, in one breath.
+Before a call that may not be repeated is sent, all entries so far are durable; so whoever finds such a call started and
+not finished knows that its outcome is unknown. One task per act in flight; a waiting run has none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from base64 import b64decode
+from collections.abc import Callable, Coroutine, Mapping
+from typing import cast
+
+import msgspec
+import orjson
+
+from motet.calls import Ask, Asked, Call, Done, Failed, Json, Outcome, Progress, Question, ResourceResult, Round
+from motet.engine.ports import Dispatch, Journal, Now
+from motet.engine.secrets import Secrets
+from motet.errors import CallError, RunError
+from motet.events import DataFlowed, Emit, RunChanged, StepChanged, StepProgress
+from motet.workflow.entries import (
+    Answered,
+    Cancelled,
+    Ended,
+    Entry,
+    ErrorInfo,
+    Finished,
+    Result,
+    Started,
+    Verdict,
+    Waiting,
+    came_of,
+    error_info,
+)
+from motet.workflow.runstate import RunState
+from motet.workflow.scopes import Act, Request
+from motet.workflow.standing import DRY, Unit
+
+
+class Drive:
+    """One run, driven by one owner."""
+
+    def __init__(
+        self,
+        state: RunState,
+        journal: Journal,
+        dispatch: Dispatch,
+        *,
+        now: Now,
+        emit: Emit,
+        ask: Ask | None,
+        secrets: Secrets,
+        parallel: int = 64,
+        parks: bool = False,
+        dry: str = "",
+    ) -> None:
+        self.state = state
+        self.journal = journal
+        self.dispatch = dispatch
+        self.now = now
+        self.emit = emit
+        self.ask = ask
+        self.secrets = secrets
+        self.parallel = parallel
+        self.parks = parks
+        """Return as soon as nothing but waiting is left, instead of waiting here."""
+        self.dry = dry
+        """Empty: everything is done. `plan`: nothing is sent. `reads`: only what changes nothing."""
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._asking: dict[str, asyncio.Task[None]] = {}
+        self._calls: dict[str, Call] = {}
+        self._dropped: set[str] = set()
+        self._woken = asyncio.Event()
+        self._sleeps_until: float | None = None
+        self._loop = asyncio.get_running_loop()
+        self._group: asyncio.TaskGroup | None = None
+        self._told = ""
+
+    # -- what others may say --------------------------------------------------------------------------------------
+
+    def cancel(self, who: str = "") -> None:
+        """End the run in good order: what is in flight ends, what was done is undone, `finally` runs."""
+        if not self.state.ended:
+            self.note(Cancelled(at=self._at(), who=who))
+            self.pump()
+
+    def answer(self, key: str, verdict: Verdict, *, who: str = "", data: Json = None, note: str = "") -> None:
+        """Answer what waits. Raises `RunError` when nothing of that key waits for such an answer."""
+        self.note(Answered(at=self._at(), key=key, verdict=verdict, who=who, data=data, note=note))
+        self.pump()
+
+    # -- the loop -------------------------------------------------------------------------------------------------
+
+    async def go(self) -> None:
+        """Drive until the run has ended, or, when this drive parks, until only waiting is left.
+
+        Raises `RunError` when the journal takes no more, or the run cannot move at all.
+        """
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                await self._turn()
+                for task in self._asking.values():
+                    task.cancel()
+        except* RunError as errors:
+            raise errors.exceptions[0] from None
+        finally:
+            self._group = None
+        if self.state.ended:
+            self.note(Ended(at=self._at(), status=self.state.status))
+        await self.journal.durable()
+
+    async def _turn(self) -> None:
+        self._tell_status()
+        while True:
+            self._woken.clear()
+            while (entry := self.state.due(self.now())) is not None:
+                self.note(entry)
+            self._fill()
+            if self.state.ended or (not self._tasks and self._is_over()):
+                return
+            await self._sleep()
+
+    def _is_over(self) -> bool:
+        if self.state.ready(1):
+            return False
+        if not self.state.waiting:
+            raise RunError(f"run {self.state.run} cannot go on: its steps wait for each other")
+        return self.parks and not self._asking
+
+    async def _sleep(self) -> None:
+        until = self._sleeps_until = self.state.wakes_at()
+        if self._woken.is_set():
+            return
+        try:
+            async with asyncio.timeout(None if until is None else max(0.001, until - self.now())):
+                await self._woken.wait()
+        except TimeoutError:
+            return
+
+    def pump(self) -> None:
+        """Begin what may be done, and let the loop look again when it has to."""
+        if self._group is None:
+            return
+        self._fill()
+        if self.state.ended or not self._tasks or self.state.wakes_at() != self._sleeps_until:
+            self._woken.set()
+
+    def _fill(self) -> None:
+        """Begin what may be done, as far as there is room."""
+        while (room := self.parallel - len(self._tasks)) > 0:
+            acts = self.state.ready(room)
+            if not acts:
+                break
+            for act in acts:
+                if act.key in self.state.in_flight or not self._launch(act):
+                    break
+
+    def _at(self) -> float:
+        return max(self.now(), self.state.at)
+
+    def note(self, entry: Entry) -> None:
+        """Write it down and move by it."""
+        self.journal.record(entry)
+        self.state.apply(entry)
+        self._tell()
+
+    # -- acts -----------------------------------------------------------------------------------------------------
+
+    def _launch(self, act: Act) -> bool:
+        """Begin one act. False when beginning it changed what is ready, so that one has to look again."""
+        now = self._at()
+        request = self.state.request(act, now)
+        if isinstance(request, Result):
+            self.note(Finished(at=now, key=act.key, result=request))
+            return False
+        match request.kind:
+            case "approval":
+                self._approval(act, request, now)
+                return False
+            case "wait":
+                self._wait(act, request, now)
+                return False
+            case "read":
+                self._begin_read(act, request, now)
+            case _:
+                return self._begin_call(act, request, now)
+        return True
+
+    def _spawn(self, key: str, work: Coroutine[None, None, None]) -> None:
+        assert self._group is not None
+        task = self._tasks[key] = self._group.create_task(work)
+        task.add_done_callback(lambda _: self._ended(key))
+
+    def _ended(self, key: str) -> None:
+        self._tasks.pop(key, None)
+        self._calls.pop(key, None)
+        self.pump()
+
+    def _wait(self, act: Act, request: Request, now: float) -> None:
+        if self.dry:
+            self._show(act, request, now)
+        else:
+            self.note(Waiting(at=now, key=act.key, reason="timer", until=request.until))
+
+    def _approval(self, act: Act, request: Request, now: float) -> None:
+        if self.dry:
+            self._show(act, request, now)
+            return
+        if self.ask is None and not self.state.durable:
+            self._unanswered(act.key, now)
+            return
+        self.note(
+            Waiting(
+                at=now,
+                key=act.key,
+                reason="approval",
+                until=request.until,
+                shown=request.shown,
+                digest=request.digest,
+            )
+        )
+        self._ask_for(act.unit)
+
+    def _unanswered(self, key: str, now: float) -> None:
+        message = "nobody is here to answer"
+        result = Result(status="failed", error=ErrorInfo(kind="unanswered", message=message), reason=message)
+        self.note(Finished(at=now, key=key, result=result))
+
+    def _ask_for(self, unit: Unit) -> None:
+        """Ask whoever answers in place, if there is somebody."""
+        assert self._group is not None
+        if self.ask is not None:
+            task = self._asking[unit.key] = self._group.create_task(self._approve(unit, self.ask))
+            task.add_done_callback(lambda _: self._asked(unit.key))
+
+    def _asked(self, key: str) -> None:
+        self._asking.pop(key, None)
+        self._woken.set()
+
+    async def _approve(self, unit: Unit, ask: Ask) -> None:
+        waiting = unit.waiting
+        if waiting is None:
+            return
+        shown = cast("Mapping[str, Json]", waiting.shown or {})
+        question = Question(server="", kind="approval", message=str(shown.get("message", "")), key=unit.key)
+        answer = await ask(question)
+        if unit.waiting is not waiting:
+            return
+        if answer is not None:
+            content = answer.content or {}
+            verdict: Verdict = "approve" if answer.action == "accept" else "reject"
+            self.answer(unit.key, verdict, who=str(content.get("by", "")), note=str(content.get("note", "")))
+        elif not self.state.durable:
+            self.answer(unit.key, "reject", note="nobody is here to answer")
+
+    # -- calls ----------------------------------------------------------------------------------------------------
+
+    def _begin_call(self, act: Act, request: Request, now: float) -> bool:
+        arguments = dict(request.arguments or {})
+        try:
+            call = self.dispatch.prepare(
+                request.server,
+                "prompts/get" if request.method == "prompts/get" else "tools/call",
+                request.name,
+                self.secrets.resolved(arguments),
+                key=request.key,
+                deadline=self._loop_time(request.by, now),
+                retry=request.retry,
+                waits=True,
+                on_progress=self._progress(act),
+                round=None if request.round is None else Round(*request.round),
+            )
+        except CallError as error:
+            self._started(act, request, now, arguments, call=None)
+            self._finish(act.key, came_of(error_info(error), repeatable=True))
+            return False
+        reads = call.read_only or request.method == "prompts/get"
+        if self.dry and not (self.dry == "reads" and reads):
+            self._show(act, request, now, arguments)
+            return False
+        self._started(act, request, now, arguments, call=call)
+        self._calls[act.key] = call
+        self._spawn(act.key, self._call(act, request, call))
+        return True
+
+    def _loop_time(self, by: float | None, now: float) -> float | None:
+        return None if by is None else self._loop.time() + (by - now)
+
+    def _started(
+        self, act: Act, request: Request, now: float, arguments: Mapping[str, Json], *, call: Call | None
+    ) -> None:
+        repeatable = call is not None and (call.repeatable or call.read_only or request.method == "prompts/get")
+        self.note(
+            Started(
+                at=now,
+                key=act.key,
+                kind=act.kind,
+                repeatable=repeatable,
+                reads=request.method == "prompts/get" or (call is not None and call.read_only),
+                server=request.server,
+                name=request.name,
+                arguments=dict(arguments),
+                idempotency_key=None if call is None else call.key,
+                flows=request.flows,
+            )
+        )
+        for server, step, argument in request.flows:
+            if server != request.server:
+                self.emit(DataFlowed(now, self.state.run, server, step, request.server, act.unit.key, argument))
+
+    def _show(self, act: Act, request: Request, now: float, arguments: Mapping[str, Json] | None = None) -> None:
+        """A dry run's way of doing a write: it is shown with its arguments, and not sent."""
+        shown = request.shown if arguments is None else dict(arguments)
+        started = Started(
+            at=now,
+            key=act.key,
+            kind=act.kind,
+            reads=True,
+            server=request.server or None,
+            name=request.name or None,
+            arguments=shown,
+        )
+        self.note(started)
+        self.note(Finished(at=now, key=act.key, result=Result(status="skipped", reason=DRY)))
+
+    async def _call(self, act: Act, request: Request, call: Call) -> None:
+        try:
+            if not call.repeatable:
+                await self.journal.durable()
+            outcome = await self.dispatch.attempt(call)
+        except asyncio.CancelledError:
+            if act.key not in self._dropped:
+                raise
+            self._finish(act.key, Result(status="cancelled", reason="stopped"))
+            return
+        if isinstance(outcome, Asked):
+            await self._questions(act, outcome)
+            return
+        self._finish(act.key, came(outcome, repeatable=call.repeatable, parse_json=request.parse_json))
+
+    async def _questions(self, act: Act, asked: Asked) -> None:
+        """Answer in place when somebody is here, else let the step wait with its questions."""
+        if self.ask is not None:
+            answers: dict[str, Json] = {}
+            for number, question in enumerate(asked.questions):
+                answer = await self.ask(question)
+                if answer is None:
+                    break
+                answers[question.key or str(number)] = {"action": answer.action, "content": answer.content}
+            else:
+                self._wait_for_answers(act, asked)
+                self.answer(act.key, "answer", data=answers)
+                return
+        if self.state.durable and act.kind in ("call", "prompt"):
+            self._wait_for_answers(act, asked)
+        else:
+            first = asked.questions[0]
+            message = f"asks: {first.message}; nobody is here to answer"
+            error = ErrorInfo(kind="unanswered", message=message, server=first.server)
+            self._finish(act.key, Result(status="failed", error=error, reason=message, attempts=asked.attempts))
+
+    def _wait_for_answers(self, act: Act, asked: Asked) -> None:
+        questions = [
+            {"key": q.key, "kind": q.kind, "server": q.server, "message": q.message, "schema": q.schema, "url": q.url}
+            for q in asked.questions
+        ]
+        self.note(
+            Waiting(
+                at=self._at(),
+                key=act.key,
+                reason="question",
+                shown=questions,
+                round_state=asked.state,
+                attempts=asked.attempts,
+            )
+        )
+
+    def _finish(self, key: str, result: Result) -> None:
+        self.note(Finished(at=self._at(), key=key, result=result))
+
+    def _progress(self, act: Act) -> Callable[[Progress], None]:
+        def tell(progress: Progress) -> None:
+            self.emit(
+                StepProgress(
+                    self._at(),
+                    self.state.run,
+                    act.unit.key,
+                    progress.progress,
+                    progress.total,
+                    progress.message or "",
+                )
+            )
+
+        return tell
+
+    # -- reads ----------------------------------------------------------------------------------------------------
+
+    def _begin_read(self, act: Act, request: Request, now: float) -> None:
+        targets = dict(request.targets or {})
+        uris: dict[str, Json] = {key: uri for key, (uri, _) in targets.items()}
+        started = Started(
+            at=now, key=act.key, kind="read", repeatable=True, reads=True, arguments=uris, flows=request.flows
+        )
+        if self.dry == "plan":
+            self.note(started)
+            self.note(Finished(at=now, key=act.key, result=Result(status="skipped", reason=DRY)))
+            return
+        servers = {self._server_of(uri, named) for uri, named in targets.values()}
+        only = servers.pop() if len(servers) == 1 else None
+        self.note(msgspec.structs.replace(started, server=only))
+        self._spawn(act.key, self._read(act, request, targets))
+
+    def _server_of(self, uri: str, named: str | None) -> str | None:
+        try:
+            return self.dispatch.route(uri, named)
+        except CallError:
+            return named
+
+    async def _read(self, act: Act, request: Request, targets: Mapping[str, tuple[str, str | None]]) -> None:
+        found: dict[str, Outcome] = {}
+        room = asyncio.Semaphore(self.parallel)
+        deadline = self._loop_time(request.by, self._at())
+
+        async def one(key: str, uri: str, named: str | None) -> None:
+            async with room:
+                try:
+                    server = self.dispatch.route(uri, named)
+                    call = self.dispatch.prepare(
+                        server, "resources/read", uri, {}, deadline=deadline, retry=request.retry, waits=True
+                    )
+                except CallError as error:
+                    found[key] = Failed(error)
+                else:
+                    found[key] = await self.dispatch.attempt(call)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for key, (uri, named) in targets.items():
+                    group.create_task(one(key, uri, named))
+        except asyncio.CancelledError:
+            if act.key not in self._dropped:
+                raise
+            self._finish(act.key, Result(status="cancelled", reason="stopped"))
+            return
+        self._finish(act.key, read_result({key: (uri, found[key]) for key, (uri, _) in targets.items()}, request.form))
+
+    # -- telling --------------------------------------------------------------------------------------------------
+
+    def _tell(self) -> None:
+        state = self.state
+        if state.changes:
+            changes, state.changes = state.changes, []
+            for change in changes:
+                unit, started = change.unit, None if change.unit is None else change.unit.started
+                if unit is not None and unit.key in self._asking and unit.waiting is None:
+                    self._asking[unit.key].cancel()
+                took = 0.0 if unit is None or unit.settled is None or unit.began is None else unit.settled - unit.began
+                self.emit(
+                    StepChanged(
+                        state.at,
+                        state.run,
+                        change.node.key,
+                        change.status,
+                        item=None if unit is None else unit.index,
+                        phase=change.phase,
+                        server=None if started is None else started.server,
+                        message=(change.node.reason if unit is None else unit.reason) or "",
+                        attempts=0 if unit is None else unit.attempts,
+                        took=took,
+                    )
+                )
+        if state.unwanted:
+            unwanted, state.unwanted = state.unwanted, []
+            for started in unwanted:
+                self._drop(started)
+        if self._told in ("running", "waiting") or self._told != state.status:
+            self._tell_status()
+
+    def _tell_status(self) -> None:
+        status = self.state.status
+        if status != self._told:
+            self._told = status
+            self.emit(RunChanged(self.state.at, self.state.run, self.state.root.workflow.name, status))
+
+    def _drop(self, started: Started) -> None:
+        """End an act nobody needs any more, if that is free: it changes nothing, or was not written yet."""
+        call = self._calls.get(started.key)
+        unwritten = call is not None and not call.written
+        task = self._tasks.get(started.key)
+        if task is not None and (started.reads or unwritten):
+            self._dropped.add(started.key)
+            task.cancel()
+
+
+def came(outcome: Done | Failed, *, repeatable: bool, parse_json: bool = False) -> Result:
+    """What a call's outcome means for its step."""
+    if isinstance(outcome, Failed):
+        return came_of(error_info(outcome.error), repeatable=repeatable, attempts=outcome.attempts, took=outcome.took)
+    data = outcome.data
+    if parse_json and isinstance(data, str) and data.lstrip()[:1] in ("{", "["):
+        try:
+            data = orjson.loads(data)
+        except orjson.JSONDecodeError:
+            data = outcome.data
+    return Result(status="done", data=data, attempts=outcome.attempts, took=outcome.took)
+
+
+def read_result(found: Mapping[str, tuple[str, Outcome]], form: str) -> Result:
+    """What came of reading one or several addresses: whole, with gaps, or nothing."""
+    data: dict[str, Json] = {}
+    records: list[dict[str, Json]] = []
+    first: CallError | None = None
+    attempts, took = 0, 0.0
+    for key, (uri, outcome) in found.items():
+        error: CallError | None = None
+        match outcome:
+            case Done():
+                data[key] = resource_data(outcome)
+            case Failed():
+                error = outcome.error
+            case Asked():
+                question = outcome.questions[0]
+                error = CallError(f"asks: {question.message}", server=question.server)
+        first = first or error
+        attempts += outcome.attempts
+        took = max(took, outcome.took)
+        info = None if error is None else error_info(error)
+        records.append(
+            {
+                "key": key,
+                "uri": uri,
+                "ok": info is None,
+                "status": "done" if info is None else "failed",
+                "reason": None if info is None else info.message,
+                "error": None if info is None else info.record(),
+                "attempts": outcome.attempts,
+            }
+        )
+    missing = tuple(key for key in found if key not in data)
+    if form == "one":
+        if first is not None:
+            return came_of(error_info(first), repeatable=True, attempts=attempts, took=took)
+        return Result(status="done", data=data.get(""), attempts=attempts, took=took)
+    if first is not None and not data:
+        failed = came_of(error_info(first), repeatable=True, attempts=attempts, took=took)
+        return msgspec.structs.replace(failed, missing=missing, items=tuple(records))
+    return Result(
+        status="partial" if missing else "done",
+        data=data,
+        reason=None if first is None else str(first),
+        attempts=attempts,
+        took=took,
+        missing=missing,
+        items=tuple(records),
+    )
+
+
+def resource_data(outcome: Done) -> Json:
+    """A resource's data; binary parts as `{mime_type, size, sha256, blob}` (SEMANTICS §3)."""
+    reply = outcome.reply
+    if not isinstance(reply, ResourceResult) or not any("blob" in part for part in reply.contents):
+        return outcome.data
+    values = [_part(part) for part in reply.contents]
+    return values[0] if len(values) == 1 else values
+
+
+def _part(part: dict[str, Json]) -> Json:
+    blob = part.get("blob")
+    if not isinstance(blob, str):
+        return part.get("text", part)
+    raw = b64decode(blob)
+    return {
+        "mime_type": part.get("mimeType", "application/octet-stream"),
+        "size": len(raw),
+        "sha256": hashlib.sha256(raw).hexdigest(),
+        "blob": blob,
+    }
