@@ -1,0 +1,272 @@
+"""The orchestrator: every configured server behind one object.
+
+It builds policy, redactor and defaults from the configuration, hands them to the host, and gives back results: raising
+(`call_tool`, `read_resource`), as values (`attempt`), together (`read_resources`), or as a whole workflow (`run`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, cast
+
+from motet.calls import Ask, Call, Failed, Json, Method, Outcome, PromptResult, ResourceResult, Retry, ToolResult
+from motet.config.loading import load_config
+from motet.config.model import Config
+from motet.config.secrets import Redactor
+from motet.errors import CallError
+from motet.events import Emit, State
+from motet.host.host import Host
+from motet.orchestrator.reading import Reading
+from motet.workflow.loading import load
+
+if TYPE_CHECKING:
+    from motet.catalog.catalog import Catalog, ServerCatalog
+    from motet.engine.functions import Function
+    from motet.engine.memory import Dry, Run
+    from motet.engine.report import Report
+    from motet.workflow.check import Checked
+    from motet.workflow.model import Workflow
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One server of the orchestrator: its live state, and calls that go to it alone."""
+
+    name: str
+    _motet: Orchestrator
+
+    @property
+    def state(self) -> State:
+        """Live truth, never a fresh probe."""
+        return self._motet.host.servers[self.name].state
+
+    @property
+    def reason(self) -> str:
+        """Why it is in this state; empty when there is nothing to say."""
+        return self._motet.host.servers[self.name].reason
+
+    @property
+    def catalog(self) -> ServerCatalog:
+        """What it offers, with its boundary; stale with a reason while it is away."""
+        return self._motet.catalog.servers[self.name]
+
+    async def call_tool(
+        self, tool: str, arguments: Mapping[str, Json] | None = None, *, timeout: float | None = None
+    ) -> ToolResult:
+        """As `Orchestrator.call_tool`."""
+        return await self._motet.call_tool(self.name, tool, arguments, timeout=timeout)
+
+    async def attempt(
+        self, tool: str, arguments: Mapping[str, Json] | None = None, *, timeout: float | None = None
+    ) -> Outcome:
+        """As `Orchestrator.attempt`."""
+        return await self._motet.attempt(self.name, tool, arguments, timeout=timeout)
+
+
+class Servers(Mapping[str, Server]):
+    """The configured servers by name."""
+
+    def __init__(self, motet: Orchestrator) -> None:
+        self._motet = motet
+
+    def __getitem__(self, name: str) -> Server:
+        if name not in self._motet.config.servers:
+            raise KeyError(name)
+        return Server(name, self._motet)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._motet.config.servers)
+
+    def __len__(self) -> int:
+        return len(self._motet.config.servers)
+
+
+class Orchestrator:
+    """Many MCP servers as one. Enter it to connect; leaving it closes every server within its bound."""
+
+    def __init__(self, config: Config, *, emit: Emit | None = None, ask: Ask | None = None) -> None:
+        self.config = config
+        self.ask = ask
+        self.redactor = Redactor(_secret_values(config))
+        self.host = Host(config, emit=emit, ask=ask, redactor=self.redactor)
+        self.servers = Servers(self)
+
+    @classmethod
+    def from_config(
+        cls,
+        source: str | os.PathLike[str] | Mapping[str, Any],
+        *,
+        emit: Emit | None = None,
+        ask: Ask | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> Orchestrator:
+        """An orchestrator for a configuration file, or a mapping of the same content. Nothing is started yet.
+
+        `emit` is told every event; `ask` answers questions of servers and of `tools.approve` in place; `env` is where
+        variables are looked up (default: this process's environment). Raises ConfigError.
+        """
+        return cls(load_config(source, env=env), emit=emit, ask=ask)
+
+    async def __aenter__(self) -> Orchestrator:
+        await self.host.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.host.__aexit__(kind, error, trace)
+
+    @property
+    def catalog(self) -> Catalog:
+        """What all servers offer now, as an immutable snapshot."""
+        return self.host.catalog
+
+    # -- one call -----------------------------------------------------------------------------------------------------
+
+    async def attempt(
+        self,
+        server: str,
+        tool: str,
+        arguments: Mapping[str, Json] | None = None,
+        *,
+        timeout: float | None = None,
+        retry: Retry | None = None,
+        key: str | None = None,
+    ) -> Outcome:
+        """What came of one tool call, as a value; never raises CallError.
+
+        `timeout` is seconds for one attempt, `retry` stands in for the server's setting, `key` is an idempotency key
+        that goes into the argument the tool declares for it and makes the call repeatable.
+        """
+        return await self._attempt(server, "tools/call", tool, arguments, timeout=timeout, retry=retry, key=key)
+
+    async def call_tool(
+        self,
+        server: str,
+        tool: str,
+        arguments: Mapping[str, Json] | None = None,
+        *,
+        timeout: float | None = None,
+        retry: Retry | None = None,
+        key: str | None = None,
+    ) -> ToolResult:
+        """The tool's answer. Raises CallError; `isError` raises ToolError."""
+        outcome = await self.attempt(server, tool, arguments, timeout=timeout, retry=retry, key=key)
+        return cast("ToolResult", outcome.result())
+
+    async def get_prompt(self, server: str, name: str, arguments: Mapping[str, str] | None = None) -> PromptResult:
+        """A server's prompt, filled in. Raises CallError."""
+        return cast("PromptResult", (await self._attempt(server, "prompts/get", name, arguments)).result())
+
+    async def read_resource(self, uri: str, *, server: str | None = None) -> ResourceResult:
+        """One resource. Raises CallError; Ambiguous when several servers claim the URI and none is named."""
+        (outcome,) = (await self.host.read([(server, uri)])).values()
+        return cast("ResourceResult", outcome.result())
+
+    async def read_resources(self, uris: Iterable[str | tuple[str, str]]) -> Reading:
+        """Many resources at once, each from the server its URI belongs to. One server down costs its own entries.
+
+        A URI may name its server: `("ghe", uri)` or `"ghe=github://…"`. Takes as long as the slowest one.
+        """
+        asked = [uri if isinstance(uri, tuple) else (None, uri) for uri in uris]
+        outcomes = await self.host.read(asked)
+        found: dict[str, ResourceResult] = {}
+        missing: dict[str, CallError] = {}
+        servers: dict[str, str] = {}
+        for (server, uri), outcome in outcomes.items():
+            try:
+                found[uri] = cast("ResourceResult", outcome.result())
+            except CallError as error:
+                missing[uri] = error
+            with suppress(CallError):
+                servers[uri] = self.catalog.route(uri, server)
+        return Reading(found, missing, servers)
+
+    async def _attempt(
+        self,
+        server: str,
+        method: Method,
+        name: str,
+        arguments: Mapping[str, Json] | None,
+        *,
+        timeout: float | None = None,
+        retry: Retry | None = None,
+        key: str | None = None,
+    ) -> Outcome:
+        try:
+            call: Call = self.host.prepare(
+                server, method, name, dict(arguments or {}), key=key, timeout=timeout, retry=retry
+            )
+        except CallError as error:
+            return Failed(error)
+        return await self.host.attempt(call)
+
+    # -- whole workflows ----------------------------------------------------------------------------------------------
+
+    def load(self, source: str | os.PathLike[str]) -> Workflow:
+        """The workflow in a file, with the files it runs. Raises WorkflowError with every problem of form."""
+        return load(os.fspath(source))
+
+    def check(self, workflow: str | os.PathLike[str] | Workflow) -> Checked:
+        """Everything that can be known to be wrong before it runs, and the plan. Raises WorkflowError for no file."""
+        from motet.orchestrator import checking
+
+        if not isinstance(workflow, str | os.PathLike):
+            return checking.checked(workflow, self.config, self.catalog)
+        return checking.checked_file(os.fspath(workflow), self.config, self.catalog)
+
+    async def run(
+        self,
+        workflow: str | os.PathLike[str] | Workflow | Function,
+        inputs: Mapping[str, Json] | None = None,
+        *,
+        run: str | None = None,
+        dry: Dry = "",
+        ask: Ask | None = None,
+    ) -> Report:
+        """Run a workflow (a file, a loaded one, or a `@workflow` function) to its end, and report.
+
+        `run` is the run's id (default: a fresh one), `dry` shows instead of doing (`plan`: nothing is sent, `reads`:
+        only what changes nothing), `ask` answers its approvals. Cancelling this call abandons the run; use `begin` for
+        a run that can be ended in good order. Raises WorkflowError, before anything ran, when the workflow does not
+        load, does not check, or its inputs do not fit.
+        """
+        return await self.begin(workflow, inputs, run=run, dry=dry, ask=ask).drive()
+
+    def begin(
+        self,
+        workflow: str | os.PathLike[str] | Workflow | Function,
+        inputs: Mapping[str, Json] | None = None,
+        *,
+        run: str | None = None,
+        dry: Dry = "",
+        ask: Ask | None = None,
+    ) -> Run:
+        """The run that `run` would drive, checked and not begun: `drive()` it; `cancel()` ends it in good order."""
+        from motet.engine.memory import Run
+        from motet.orchestrator import checking
+
+        name = os.fspath(workflow) if isinstance(workflow, str | os.PathLike) else workflow.path
+        loaded = checking.runnable(self.check(workflow), name)
+        return Run(
+            loaded,
+            inputs,
+            dispatch=self.host,
+            run=run,
+            emit=self.host.emit,
+            ask=ask or self.ask,
+            secrets=self.config.secrets,
+            redact=self.redactor.json,
+            parallel=self.config.parallel,
+            dry=dry,
+        )
+
+
+def _secret_values(config: Config) -> Iterator[str]:
+    for server in config.servers.values():
+        yield from server.secrets
+    yield from config.secrets.values()
