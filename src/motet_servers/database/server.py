@@ -1,0 +1,293 @@
+"""The database server's tools and resources."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from motet_servers.database import model, named, schema, sql
+from motet_servers.database.driver import Driver, Key, Parameters, Written
+from motet_servers.database.limits import Limits
+from motet_servers.kit import idempotency, paging
+from motet_servers.kit.errors import InvalidInput, NotFound
+from motet_servers.kit.server import DomainServer
+from motet_servers.kit.settings import SettingsError, Values
+
+PAGE = 500
+MOST_STATEMENTS = 500
+Sql = Annotated[str, Field(description="One statement; values as `:name`.", min_length=1, max_length=sql.LONGEST)]
+Given = Annotated[dict[str, Any], Field(description="A value for every `:name` in sql.")]
+Most = Annotated[int, Field(ge=1, le=100_000, description="Most rows; the server's own cap holds too.")]
+Idempotency = Annotated[
+    str, Field(description="Repeating a call with the same key changes nothing and gives the same answer.")
+]
+
+
+class BatchStatement(BaseModel):
+    """One statement of a batch."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    sql: Sql
+    parameters: Given = Field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Which database, and what may be done with it."""
+
+    url: URL = field(repr=False)
+    read_url: URL | None = field(default=None, repr=False)
+    read_only: bool = False
+    allow_superuser: bool = False
+    limits: Limits = field(default_factory=Limits)
+    queries: Mapping[str, named.Prepared] = field(default_factory=dict[str, named.Prepared])
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+
+
+def build(values: Values, arguments: list[str]) -> DomainServer:
+    """The server for the environment's database."""
+    if arguments:
+        raise SettingsError("takes no arguments.")
+    read = values.get("DATABASE_READ_URL")
+    queries = values.get("DATABASE_QUERIES")
+    return database_server(
+        Settings(
+            url=database_url("DATABASE_URL", values.require("DATABASE_URL")),
+            read_url=database_url("DATABASE_READ_URL", read) if read else None,
+            read_only=values.flag("DATABASE_READ_ONLY"),
+            allow_superuser=values.flag("DATABASE_ALLOW_SUPERUSER"),
+            limits=Limits(
+                rows=values.number("DATABASE_MAX_ROWS", minimum=1, maximum=1_000_000),
+                bytes=values.number("DATABASE_MAX_BYTES", minimum=1024, maximum=64 << 20),
+                timeout=values.number("DATABASE_TIMEOUT", minimum=1, maximum=3600),
+            ),
+            queries=named.load(Path(queries)) if queries else {},
+            secrets=values.secrets,
+        )
+    )
+
+
+def database_url(variable: str, text: str) -> URL:
+    """The URL as SQLAlchemy reads it; SettingsError, never showing it, when it is none we serve."""
+    try:
+        url = make_url(text.replace("postgres://", "postgresql://", 1))
+    except (ArgumentError, ValueError):
+        raise SettingsError(f"{variable} is not a database URL such as sqlite:///file.db.") from None
+    backend = url.get_backend_name()
+    if backend not in {"sqlite", "postgresql"}:
+        raise SettingsError(f"{variable} names {backend}; this server speaks sqlite and postgresql.")
+    if backend == "sqlite" and (not url.database or url.database.startswith((":memory:", "file:"))):
+        raise SettingsError(f"{variable} must name a file: sqlite:///relative.db or sqlite:////absolute.db.")
+    return url
+
+
+def _driver(settings: Settings) -> Driver:
+    if settings.url.get_backend_name() == "sqlite":
+        from motet_servers.database.sqlite import SqliteDriver
+
+        return SqliteDriver(Path(settings.url.database or ""))
+    from motet_servers.database.postgres import PostgresDriver
+
+    read = settings.read_url or settings.url
+    return PostgresDriver(settings.url, read, allow_superuser=settings.allow_superuser)
+
+
+def database_server(settings: Settings) -> DomainServer:
+    """A server over one database. Nothing is connected until the first call."""
+    driver = _driver(settings)
+
+    @asynccontextmanager
+    async def serving(_: DomainServer) -> AsyncGenerator[None]:
+        try:
+            yield
+        finally:
+            await driver.close()
+
+    server = DomainServer(
+        "database-mcp-server",
+        version="1.0.0",
+        description="One SQL database: its schema, queries that only read, changes in one transaction.",
+        capabilities={"tools": {}, "resources": {}},
+        domain="database",
+        uris=["db://**"],
+        open_world=False,
+        secrets=settings.secrets,
+        lifespan=serving,
+    )
+    _schema_tools(server, driver)
+    _reading_tools(server, driver, settings)
+    if not settings.read_only:
+        _writing_tools(server, driver, settings)
+    _resources(server, driver, settings)
+    return server
+
+
+async def _tables(driver: Driver, prefix: str, cursor: str | None) -> model.Tables:
+    start = paging.offset(cursor)
+    found = [table for table in await driver.inspect(schema.tables) if table.name.startswith(prefix)]
+    more = paging.encode({"offset": start + PAGE}) if len(found) > start + PAGE else None
+    return model.Tables(found[start : start + PAGE], more)
+
+
+async def _read(
+    driver: Driver, settings: Settings, wanted: sql.Statement, given: Parameters, most: int | None, cursor: str | None
+) -> model.Rows:
+    sql.check_parameters(wanted, dict(given))
+    skip = paging.offset(cursor)
+    rows = min(most or settings.limits.rows, settings.limits.rows)
+    limits = replace(settings.limits, rows=rows)
+    page = await driver.read(wanted, given, skip=skip, limits=limits)
+    return replace(page, next_cursor=paging.encode({"offset": skip + page.row_count}) if page.truncated else None)
+
+
+def _schema_tools(server: DomainServer, driver: Driver) -> None:
+    @server.tool(retry="safe", title="List tables")
+    async def list_tables(prefix: str = "", cursor: str | None = None) -> model.Tables:
+        """The tables and views, by schema and name."""
+        return await _tables(driver, prefix, cursor)
+
+    @server.tool(retry="safe", title="Describe a table")
+    async def describe_table(
+        table: Annotated[str, Field(description="`name` or `schema.name`.")],
+        schema_name: Annotated[str | None, Field(description="The schema, if it is not the default one.")] = None,
+    ) -> model.Description:
+        """Columns, keys and indexes of a table or view."""
+        return await driver.inspect(schema.describe(table, schema_name))
+
+
+def _reading_tools(server: DomainServer, driver: Driver, settings: Settings) -> None:
+    queries = settings.queries
+
+    @server.tool(retry="safe", title="Query")
+    async def query(
+        sql: Sql, parameters: Given | None = None, limit: Most | None = None, cursor: str | None = None
+    ) -> model.Rows:
+        """Run one statement that reads. It cannot write, whatever it says; use `execute` for that."""
+        return await _read(driver, settings, _statement(sql), parameters or {}, limit, cursor)
+
+    @server.tool(retry="safe", title="Explain a query")
+    async def explain(sql: Sql, parameters: Given | None = None, *, analyze: bool = False) -> model.QueryPlan:
+        """How the database would run a query; with `analyze` it runs it, read-only, and measures."""
+        wanted = _statement(sql)
+        _check(wanted, parameters or {})
+        lines = await driver.explain(wanted, parameters or {}, analyze=analyze, limits=settings.limits)
+        return model.QueryPlan(driver.dialect, lines)
+
+    if not queries:
+        return
+
+    @server.tool(retry="safe", title="List named queries")
+    async def list_queries() -> model.NamedQueries:
+        """The queries the operator prepared, with their parameters."""
+        return _named(queries)
+
+    @server.tool(retry="safe", title="Run a named query")
+    async def run_query(
+        name: str, parameters: Given | None = None, limit: Most | None = None, cursor: str | None = None
+    ) -> model.Rows:
+        """Run a prepared query by its name."""
+        return await _read(driver, settings, _prepared(queries, name).statement, parameters or {}, limit, cursor)
+
+
+def _writing_tools(server: DomainServer, driver: Driver, settings: Settings) -> None:
+    @server.tool(retry="keyed", destructive=True, title="Execute")
+    async def execute(
+        sql: Sql, parameters: Given | None = None, idempotency_key: Idempotency | None = None
+    ) -> model.Executed:
+        """Run one statement that changes data or schema, as a transaction of its own; RETURNING gives rows."""
+        written = await _write(driver, settings, "execute", [(sql, parameters or {})], idempotency_key)
+        effect = written.effects[0]
+        return model.Executed(effect.rows_affected, effect.columns, effect.rows, effect.truncated, written.repeated)
+
+    @server.tool(retry="keyed", destructive=True, title="Execute a batch")
+    async def execute_batch(
+        statements: Annotated[list[BatchStatement], Field(min_length=1, max_length=MOST_STATEMENTS)],
+        idempotency_key: Idempotency | None = None,
+    ) -> model.ExecutedBatch:
+        """Run several statements in one transaction: all of them take effect, or none."""
+        batch = [(each.sql, each.parameters) for each in statements]
+        written = await _write(driver, settings, "execute_batch", batch, idempotency_key)
+        total = sum(effect.rows_affected for effect in written.effects)
+        return model.ExecutedBatch(written.effects, total, written.repeated)
+
+
+async def _write(
+    driver: Driver, settings: Settings, tool: str, batch: list[tuple[str, dict[str, Any]]], key: str | None
+) -> Written:
+    statements: list[tuple[sql.Statement, Parameters]] = []
+    for number, (text, given) in enumerate(batch, start=1):
+        try:
+            wanted = sql.writable(text)
+            sql.check_parameters(wanted, given)
+        except InvalidInput as error:
+            raise InvalidInput(f"statement {number}: {error}" if len(batch) > 1 else str(error)) from None
+        statements.append((wanted, given))
+    stored = None
+    if idempotency.checked(key) is not None and key is not None:
+        stored = Key(idempotency.mark("database", tool, key), idempotency.fingerprint(batch))
+    return await driver.write(statements, key=stored, limits=settings.limits)
+
+
+def _statement(text: str) -> sql.Statement:
+    return sql.statement(text)
+
+
+def _check(wanted: sql.Statement, given: dict[str, Any]) -> None:
+    sql.check_parameters(wanted, given)
+
+
+def _prepared(queries: Mapping[str, named.Prepared], name: str) -> named.Prepared:
+    if name not in queries:
+        raise NotFound(f"there is no named query {name!r}; there are: {', '.join(sorted(queries)) or 'none'}.")
+    return queries[name]
+
+
+def _named(queries: Mapping[str, named.Prepared]) -> model.NamedQueries:
+    return model.NamedQueries(
+        [
+            model.NamedQuery(
+                each.name,
+                each.description,
+                list(each.statement.names),
+                each.statement.text,
+                f"db://queries/{each.name}",
+            )
+            for each in queries.values()
+        ]
+    )
+
+
+def _resources(server: DomainServer, driver: Driver, settings: Settings) -> None:
+    json_type = "application/json"
+
+    @server.resource("db://tables{?cursor}", name="tables", mime_type=json_type)
+    async def tables_page(cursor: str | None = None) -> str:
+        """The tables and views, a page at a time."""
+        return json.dumps(asdict(await _tables(driver, "", cursor)))
+
+    @server.resource("db://tables/{table}", mime_type=json_type)
+    async def table(table: str) -> str:
+        """A table's columns, keys and indexes; `name` or `schema.name`."""
+        return json.dumps(asdict(await driver.inspect(schema.describe(table, None))))
+
+    @server.resource("db://tables/{table}/rows{?cursor}", mime_type=json_type)
+    async def rows(table: str, cursor: str | None = None) -> str:
+        """A table's rows, a page at a time."""
+        found = await driver.inspect(lambda connection: schema.find(connection, table, None))
+        wanted = sql.statement(f"select * from {schema.quoted(found)}")
+        return json.dumps(asdict(await _read(driver, settings, wanted, {}, None, cursor)))
+
+    @server.resource("db://queries/{name}{?cursor}", mime_type=json_type)
+    async def named_rows(name: str, cursor: str | None = None) -> str:
+        """The rows of a named query that has no parameters."""
+        prepared = _prepared(settings.queries, name)
+        return json.dumps(asdict(await _read(driver, settings, prepared.statement, {}, None, cursor)))

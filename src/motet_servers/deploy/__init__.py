@@ -1,0 +1,1 @@
+"""The deploy server: releases put in place, started, checked, and taken back (`deploy://`)."""

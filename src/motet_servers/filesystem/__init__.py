@@ -1,0 +1,1 @@
+"""The filesystem server: files below declared roots, and nothing else (`files://`)."""

@@ -1,0 +1,249 @@
+"""Changing files: write, edit, create, move, delete. Plain blocking functions; the server runs them in threads.
+
+A file's new content is written beside it, synced, then renamed over it, so that a reader sees the old or the new, never
+a half. Everything happens relative to the open directory of the jail's walk.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import difflib
+import os
+import secrets
+import shutil
+import stat as st
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Literal
+
+from motet_servers.filesystem.jail import Jail, Place, told
+from motet_servers.filesystem.model import Deleted, Directory, Edited, Moved, Written
+from motet_servers.filesystem.reading import content, kind_of, look, sha256, uri, whole
+from motet_servers.kit.errors import Conflict, InvalidInput, NotFound, Refused, TooLarge
+
+NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """One replacement: `old` must occur exactly once, unless `all`."""
+
+    old: str
+    new: str
+    all: bool = False
+
+
+def decoded(text: str, encoding: Literal["utf-8", "base64"], limit: int) -> bytes:
+    """The bytes of an argument."""
+    try:
+        data = text.encode("utf-8") if encoding == "utf-8" else base64.b64decode(text, validate=True)
+    except (binascii.Error, UnicodeEncodeError) as error:
+        raise InvalidInput(f"content is not valid {encoding}: {error}") from None
+    if len(data) > limit:
+        raise TooLarge(f"content is over {limit:,} bytes.")
+    return data
+
+
+def write(jail: Jail, place: Place, data: bytes, *, expected_hash: str | None, parents: bool, limit: int) -> Written:
+    """Make the file hold exactly this. With `expected_hash`, only if it holds what the caller last saw."""
+    _not_a_root(place)
+    if parents:
+        make_directory(jail, Place(place.root, place.parts[:-1]))
+    with jail.parent(place) as (directory, name), told(place.shown):
+        before, mode = _current(directory, name, place, limit)
+        previous = None if before is None else sha256(before)
+        if before == data:
+            return Written(place.shown, uri(place), len(data), sha256(data), previous, created=False, changed=False)
+        if expected_hash is not None and expected_hash != previous:
+            raise Conflict(
+                f"{place.shown} "
+                + ("does not exist" if previous is None else f"has hash {previous}")
+                + ", not the expected one. Read it again and decide."
+            )
+        _replace(directory, name, data, mode)
+    return Written(place.shown, uri(place), len(data), sha256(data), previous, created=before is None, changed=True)
+
+
+def create(jail: Jail, place: Place, data: bytes, *, parents: bool) -> Written:
+    """A new file; Conflict when something is there already (decided by the file system, not by a look before)."""
+    _not_a_root(place)
+    if parents:
+        make_directory(jail, Place(place.root, place.parts[:-1]))
+    with (
+        jail.parent(place, follow=False) as (directory, name),
+        told(place.shown),
+        _beside(directory, data, 0o644) as tmp,
+    ):
+        os.link(tmp, name, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=False)
+    return Written(place.shown, uri(place), len(data), sha256(data), None, created=True, changed=True)
+
+
+def edit(
+    jail: Jail, place: Place, edits: Sequence[Edit], *, expected_hash: str | None, dry_run: bool, limit: int
+) -> Edited:
+    """Replace passages of a text file, all or none."""
+    _not_a_root(place)
+    before = content(jail, place, limit=limit)
+    previous = sha256(before)
+    if expected_hash is not None and expected_hash != previous:
+        raise Conflict(f"{place.shown} has hash {previous}, not the expected one. Read it again and decide.")
+    try:
+        text = before.decode("utf-8")
+    except UnicodeDecodeError:
+        raise InvalidInput(f"{place.shown} is not UTF-8 text; use write with encoding base64.") from None
+    after, count = _edited(text, edits, place.shown)
+    data = after.encode("utf-8")
+    if len(data) > limit:
+        raise TooLarge(f"{place.shown} would be over {limit:,} bytes.")
+    if not dry_run and data != before:
+        write(jail, place, data, expected_hash=previous, parents=False, limit=limit)
+    return Edited(
+        path=place.shown,
+        uri=uri(place),
+        diff="".join(
+            difflib.unified_diff(
+                text.splitlines(keepends=True), after.splitlines(keepends=True), place.shown, place.shown, n=3
+            )
+        ),
+        hash=sha256(data),
+        previous_hash=previous,
+        replacements=count,
+        changed=data != before and not dry_run,
+    )
+
+
+def _edited(text: str, edits: Sequence[Edit], shown: str) -> tuple[str, int]:
+    total = 0
+    for number, change in enumerate(edits, start=1):
+        if not change.old:
+            raise InvalidInput(f"edit {number}: old is empty.")
+        count = text.count(change.old)
+        if count == 0:
+            raise Conflict(f"edit {number}: old does not occur in {shown}; nothing was changed. Read it again.")
+        if count > 1 and not change.all:
+            raise InvalidInput(
+                f"edit {number}: old occurs {count} times in {shown}; nothing was changed. "
+                "Give more context around it, or set all."
+            )
+        text = text.replace(change.old, change.new)
+        total += count
+    return text, total
+
+
+def make_directory(jail: Jail, place: Place) -> Directory:
+    """A directory with its parents; fine when it is there."""
+    created = False
+    for depth in range(1, len(place.parts) + 1):
+        here = Place(place.root, place.parts[:depth])
+        with jail.parent(here) as (directory, name), told(here.shown):
+            try:
+                if name != ".":
+                    os.mkdir(name, dir_fd=directory)
+                    created = True
+            except FileExistsError:
+                if not st.S_ISDIR(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
+                    raise Conflict(f"{here.shown} exists and is not a directory.") from None
+    return Directory(place.shown, uri(place), created)
+
+
+def move(jail: Jail, source: Place, destination: Place, *, overwrite: bool) -> Moved:
+    """Rename a file or directory, also from root to root on one file system."""
+    _not_a_root(source)
+    _not_a_root(destination)
+    seen = look(jail, source, follow=False)
+    with (
+        jail.parent(source, follow=False) as (from_directory, from_name),
+        jail.parent(destination, follow=False) as (to_directory, to_name),
+        told(destination.shown),
+    ):
+        there = _kind_or_none(to_directory, to_name)
+        if there is not None and not overwrite:
+            raise Conflict(f"{destination.shown} exists; set overwrite to replace it.")
+        if there == "directory" or (there is not None and seen.kind == "directory"):
+            raise Conflict(f"{destination.shown} exists and a directory is involved; delete it first.")
+        if overwrite or seen.kind == "directory":
+            os.rename(from_name, to_name, src_dir_fd=from_directory, dst_dir_fd=to_directory)
+        else:
+            os.link(from_name, to_name, src_dir_fd=from_directory, dst_dir_fd=to_directory, follow_symlinks=False)
+            os.unlink(from_name, dir_fd=from_directory)
+    return Moved(source.shown, destination.shown, uri(destination), replaced=there is not None)
+
+
+def delete(jail: Jail, place: Place, *, recursive: bool, expected_hash: str | None, limit: int) -> Deleted:
+    """Remove a file, a symlink (never what it points to) or, with `recursive`, a directory and all below it."""
+    _not_a_root(place)
+    with jail.parent(place, follow=False) as (directory, name), told(place.shown):
+        if name == ".":
+            raise InvalidInput(f"{place.shown} does not name an entry.")
+        kind = _kind_or_none(directory, name)
+        if kind is None:
+            raise NotFound(f"{place.shown} does not exist.")
+        if expected_hash is not None:
+            before, _ = _current(directory, name, place, limit)
+            if before is None or sha256(before) != expected_hash:
+                raise Conflict(f"{place.shown} does not have the expected hash. Read it again and decide.")
+        if kind != "directory":
+            os.unlink(name, dir_fd=directory)
+            return Deleted(place.shown, kind, 1)
+        if not recursive:
+            os.rmdir(name, dir_fd=directory)
+            return Deleted(place.shown, kind, 1)
+        count = 1 + _count(directory, name)
+        shutil.rmtree(name, dir_fd=directory)
+        return Deleted(place.shown, kind, count)
+
+
+def _not_a_root(place: Place) -> None:
+    if not place.parts:
+        raise Refused(f"{place.shown} is a root; it stays.")
+
+
+def _current(directory: int, name: str, place: Place, limit: int) -> tuple[bytes | None, int]:
+    """The file's bytes and mode; None for no file."""
+    try:
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+    except FileNotFoundError:
+        return None, 0o644
+    try:
+        mode = os.fstat(fd).st_mode
+        if not st.S_ISREG(mode):
+            raise Refused(f"{place.shown} is not a regular file.")
+        return whole(fd, limit, place.shown), st.S_IMODE(mode)
+    finally:
+        os.close(fd)
+
+
+def _replace(directory: int, name: str, data: bytes, mode: int) -> None:
+    with _beside(directory, data, mode) as tmp:
+        os.rename(tmp, name, src_dir_fd=directory, dst_dir_fd=directory)
+
+
+@contextmanager
+def _beside(directory: int, data: bytes, mode: int) -> Generator[str]:
+    """A synced file with the data in the same directory; gone afterwards unless it was renamed."""
+    tmp = f".motet-{secrets.token_hex(8)}"
+    fd = os.open(tmp, NEW_FILE, 0o600, dir_fd=directory)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+        yield tmp
+        os.fsync(directory)
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(tmp, dir_fd=directory)
+
+
+def _kind_or_none(directory: int, name: str) -> Literal["file", "directory", "symlink", "other"] | None:
+    try:
+        return kind_of(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode)
+    except FileNotFoundError:
+        return None
+
+
+def _count(directory: int, name: str) -> int:
+    return sum(len(names) + len(files) for _, names, files, _ in os.fwalk(name, dir_fd=directory))

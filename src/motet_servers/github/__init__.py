@@ -1,0 +1,1 @@
+"""The GitHub server: issues, pull requests, releases, files, code search, labels."""

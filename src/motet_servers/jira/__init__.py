@@ -1,0 +1,1 @@
+"""The Jira server: issues, comments, links, transitions, sprints, boards, assignees."""

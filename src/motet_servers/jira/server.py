@@ -1,0 +1,301 @@
+"""The Jira server's tools and resources."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Annotated, Literal
+
+import httpx2
+import pydantic_core
+from fastmcp.resources.base import ResourceContent, ResourceResult
+from pydantic import Field
+
+from motet_servers.jira import dialect, model
+from motet_servers.jira.api import Jira
+from motet_servers.kit.http import ApiClient
+from motet_servers.kit.server import DomainServer
+from motet_servers.kit.settings import SettingsError, Values
+
+IssueKey = Annotated[str, Field(min_length=1, max_length=300, description="An issue's key, such as PROJ-42.")]
+ProjectKey = Annotated[str, Field(min_length=1, max_length=255, description="A project's key, such as PROJ.")]
+Limit = Annotated[int, Field(ge=1, le=100, description="Most items on one page.")]
+Cursor = Annotated[str | None, Field(description="next_cursor of the page before.")]
+Key = Annotated[
+    str | None,
+    Field(description="Repeat the call with the same key and it still happens only once (1-255 characters)."),
+]
+Summary = Annotated[str, Field(min_length=1, max_length=255)]
+Markup = Annotated[str, Field(description="Text in Jira's wiki markup.")]
+Labels = Annotated[list[Annotated[str, Field(pattern=r"^[^\s]{1,255}$")]] | None, Field(description="Without spaces.")]
+Day = Annotated[str | None, Field(description="YYYY-MM-DD.", pattern=r"^(\d{4}-\d{2}-\d{2})?$")]
+
+
+def build(values: Values, arguments: list[str]) -> DomainServer:
+    """The server for the environment's Jira."""
+    del arguments
+    url = values.url("JIRA_URL")
+    personal = values.get("JIRA_PERSONAL_TOKEN")
+    username, token = values.get("JIRA_USERNAME"), values.get("JIRA_API_TOKEN")
+    if personal:
+        return jira_server(url, personal_token=personal)
+    if username and token:
+        return jira_server(url, basic=(username, token))
+    raise SettingsError("no credential: set JIRA_PERSONAL_TOKEN, or JIRA_USERNAME and JIRA_API_TOKEN.")
+
+
+def jira_server(
+    url: str,
+    *,
+    personal_token: str = "",
+    basic: tuple[str, str] | None = None,
+    transport: httpx2.AsyncBaseTransport | None = None,
+) -> DomainServer:
+    """A server for the Jira at `url`, by personal token or by user name and password (or API token)."""
+    client = ApiClient(
+        "Jira",
+        url,
+        headers={"Accept": "application/json"}
+        | ({"Authorization": f"Bearer {personal_token}"} if personal_token else {}),
+        auth=basic,
+        explain=dialect.words,
+        transport=transport,
+    )
+    jira = Jira(client)
+
+    @asynccontextmanager
+    async def serving(_: DomainServer) -> AsyncGenerator[None]:
+        try:
+            yield
+        finally:
+            await jira.aclose()
+
+    server = DomainServer(
+        "jira-mcp-server",
+        version="1.0.0",
+        description="Jira integration: issues, sprints, boards, and project management.",
+        capabilities={"tools": {}, "resources": {}},
+        domain="jira",
+        uris=["jira://**"],
+        secrets=[personal_token, basic[1] if basic is not None else ""],
+        lifespan=serving,
+    )
+    _reading_tools(server, jira)
+    _writing_tools(server, jira)
+    _linking_tools(server, jira)
+    _planning_tools(server, jira)
+    _resources(server, jira)
+    return server
+
+
+def _reading_tools(server: DomainServer, jira: Jira) -> None:
+    @server.tool(retry="safe", title="Get an issue")
+    async def get_issue(key: IssueKey) -> model.Issue:
+        """An issue by its key."""
+        return await jira.issue(key)
+
+    @server.tool(retry="safe", title="Search issues")
+    async def search_issues(
+        jql: Annotated[str, Field(max_length=10_000, description="A query in Jira's query language.")],
+        limit: Limit = 50,
+        cursor: Cursor = None,
+    ) -> model.IssuePage:
+        """Issues that a JQL query finds."""
+        return await jira.search(jql, limit=limit, cursor=cursor)
+
+    @server.tool(retry="safe", title="List comments")
+    async def list_comments(key: IssueKey, limit: Limit = 50, cursor: Cursor = None) -> model.CommentPage:
+        """Comments of an issue, oldest first."""
+        return await jira.comments(key, limit=limit, cursor=cursor)
+
+    @server.tool(retry="safe", title="List links")
+    async def list_links(key: IssueKey) -> model.Links:
+        """The pages elsewhere that an issue links to."""
+        return await jira.links(key)
+
+    @server.tool(retry="safe", title="List transitions")
+    async def list_transitions(key: IssueKey) -> model.Transitions:
+        """Where an issue can go from the status it has."""
+        return await jira.transitions(key)
+
+    @server.tool(retry="safe", title="List projects")
+    async def list_projects() -> model.Projects:
+        """The projects the credential may see."""
+        return await jira.projects()
+
+
+def _writing_tools(server: DomainServer, jira: Jira) -> None:
+    @server.tool(retry="keyed", title="Create an issue", destructive=False)
+    async def create_issue(
+        project: ProjectKey,
+        summary: Summary,
+        description: Markup = "",
+        type: Annotated[str, Field(description="The issue type's name.")] = "Task",  # noqa: A002 - the field's name everywhere
+        priority: str | None = None,
+        assignee: Annotated[str | None, Field(description="A user name.")] = None,
+        labels: Labels = None,
+        parent: Annotated[str | None, Field(description="Key of the issue it is a sub-task of.")] = None,
+        due_date: Day = None,
+        idempotency_key: Key = None,
+    ) -> model.Issue:
+        """Create an issue. With a key, a repetition gives the issue that the first call made."""
+        fields = {
+            "description": description or None,
+            "type": type,
+            "priority": priority,
+            "assignee": assignee,
+            "labels": labels,
+            "parent": parent,
+            "due_date": due_date,
+        }
+        return await jira.create(project, summary, fields, key=idempotency_key)
+
+    @server.tool(retry="safe", title="Update an issue", read_only=False, idempotent=True)
+    async def update_issue(
+        key: IssueKey,
+        summary: Summary | None = None,
+        description: Markup | None = None,
+        priority: str | None = None,
+        labels: Labels = None,
+        due_date: Day = None,
+    ) -> model.Issue:
+        """Change an issue's fields. What is left out stays; an empty `due_date` takes it away."""
+        fields = {
+            "summary": summary,
+            "description": description,
+            "priority": priority,
+            "labels": labels,
+            "due_date": due_date,
+        }
+        return await jira.update(key, fields)
+
+    @server.tool(retry="safe", title="Assign an issue", read_only=False, idempotent=True)
+    async def assign_issue(
+        key: IssueKey, assignee: Annotated[str, Field(description="A user name; empty: nobody.")]
+    ) -> model.Issue:
+        """Give an issue to somebody."""
+        return await jira.assign(key, assignee)
+
+    @server.tool(retry="keyed", title="Comment on an issue", destructive=False)
+    async def add_comment(
+        key: IssueKey, body: Annotated[Markup, Field(min_length=1)], idempotency_key: Key = None
+    ) -> model.Comment:
+        """Comment on an issue. With a key, a repetition gives the comment that the first call made."""
+        return await jira.comment(key, body, idempotency_key=idempotency_key)
+
+    @server.tool(retry="safe", title="Move an issue", read_only=False, idempotent=True)
+    async def transition_issue(
+        key: IssueKey,
+        status: Annotated[str, Field(min_length=1, description="Status or transition, by name or id.")],
+    ) -> model.Moved:
+        """Move an issue to a status; one that has it already is left alone."""
+        return await jira.transition(key, status)
+
+
+def _linking_tools(server: DomainServer, jira: Jira) -> None:
+    @server.tool(retry="safe", title="Link to a page", read_only=False, destructive=False, idempotent=True)
+    async def add_link(
+        key: IssueKey,
+        url: Annotated[str, Field(min_length=1, max_length=2000)],
+        title: Annotated[str | None, Field(max_length=255, description="Left out: the URL.")] = None,
+    ) -> model.Link:
+        """Link an issue to a page elsewhere; the same URL is linked once, its title brought up to date."""
+        return await jira.link(key, url, title)
+
+    @server.tool(retry="safe", title="Link two issues", read_only=False, destructive=False, idempotent=True)
+    async def link_issues(
+        key: IssueKey,
+        other: IssueKey,
+        type: Annotated[str, Field(description="The link type's name.")] = "Relates",  # noqa: A002 - the field's name everywhere
+    ) -> model.IssueLink:
+        """Link an issue to another; a link of that type between them is made once."""
+        return await jira.link_issues(key, other, type)
+
+
+def _planning_tools(server: DomainServer, jira: Jira) -> None:
+    @server.tool(retry="safe", title="List boards")
+    async def list_boards(
+        project: ProjectKey | None = None, limit: Limit = 50, cursor: Cursor = None
+    ) -> model.BoardPage:
+        """Boards, of one project or all."""
+        return await jira.boards(project, limit=limit, cursor=cursor)
+
+    @server.tool(retry="safe", title="List sprints")
+    async def list_sprints(
+        board_id: Annotated[int, Field(ge=1)],
+        state: Literal["active", "future", "closed"] | None = None,
+        limit: Limit = 50,
+        cursor: Cursor = None,
+    ) -> model.SprintPage:
+        """Sprints of a board."""
+        return await jira.sprints(board_id, state, limit=limit, cursor=cursor)
+
+    @server.tool(retry="safe", title="List a sprint's issues")
+    async def list_sprint_issues(
+        sprint_id: Annotated[int, Field(ge=1)], limit: Limit = 50, cursor: Cursor = None
+    ) -> model.IssuePage:
+        """Issues in a sprint."""
+        return await jira.sprint_issues(sprint_id, limit=limit, cursor=cursor)
+
+    @server.tool(retry="safe", title="Get the current sprint")
+    async def get_current_sprint(project: ProjectKey, limit: Limit = 50, cursor: Cursor = None) -> model.CurrentSprint:
+        """A project's active sprint with its issues."""
+        return await jira.current_sprint(project, limit=limit, cursor=cursor)
+
+    @server.tool(retry="safe", title="Put issues into a sprint", read_only=False, idempotent=True)
+    async def add_to_sprint(
+        sprint_id: Annotated[int, Field(ge=1)],
+        keys: Annotated[list[IssueKey], Field(min_length=1, max_length=50)],
+    ) -> model.SprintFilled:
+        """Move issues into a sprint, out of the one they are in."""
+        return await jira.fill_sprint(sprint_id, keys)
+
+    @server.tool(retry="safe", title="Search users")
+    async def search_users(query: str = "", limit: Limit = 50, cursor: Cursor = None) -> model.UserPage:
+        """Users whose name or address matches; empty: all."""
+        return await jira.users(query, limit=limit, cursor=cursor)
+
+    @server.tool(retry="safe", title="List assignees")
+    async def list_assignees(
+        project: ProjectKey, query: str = "", limit: Limit = 50, cursor: Cursor = None
+    ) -> model.UserPage:
+        """Users an issue of the project can be assigned to."""
+        return await jira.assignees(project, query, limit=limit, cursor=cursor)
+
+
+def _resources(server: DomainServer, jira: Jira) -> None:
+    kind = "application/json"
+
+    @server.resource("jira://projects", name="projects", mime_type=kind)
+    async def projects() -> ResourceResult:
+        """The projects the credential may see."""
+        return _json(await jira.projects())
+
+    @server.resource("jira://issue/{key}", name="issue", mime_type=kind)
+    async def issue(key: str) -> ResourceResult:
+        """One issue."""
+        return _json(await jira.issue(key))
+
+    @server.resource("jira://issue/{key}/comments{?cursor}", name="comments", mime_type=kind)
+    async def comments(key: str, cursor: str | None = None) -> ResourceResult:
+        """Comments of an issue, oldest first."""
+        return _json(await jira.comments(key, limit=50, cursor=cursor))
+
+    @server.resource("jira://project/{key}/issues{?cursor}", name="issues", mime_type=kind)
+    async def issues(key: str, cursor: str | None = None) -> ResourceResult:
+        """A project's issues that are not done, last changed first."""
+        return _json(await jira.open_issues(key, limit=50, cursor=cursor))
+
+    @server.resource("jira://project/{key}/sprint/current{?cursor}", name="current sprint", mime_type=kind)
+    async def current_sprint(key: str, cursor: str | None = None) -> ResourceResult:
+        """A project's active sprint with its issues."""
+        return _json(await jira.current_sprint(key, limit=50, cursor=cursor))
+
+    @server.resource("jira://project/{key}/boards{?cursor}", name="boards", mime_type=kind)
+    async def boards(key: str, cursor: str | None = None) -> ResourceResult:
+        """A project's boards."""
+        return _json(await jira.boards(key, limit=50, cursor=cursor))
+
+
+def _json(value: object) -> ResourceResult:
+    return ResourceResult([ResourceContent(pydantic_core.to_json(value).decode(), mime_type="application/json")])

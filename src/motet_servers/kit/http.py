@@ -1,0 +1,324 @@
+"""JSON over HTTP to one vendor: typed errors, no redirect that carries credentials away, caps, paging.
+
+Guards: the base URL is checked (see `addresses`); an absolute URL in an answer (a next page, an upload) must have the
+base URL's origin; redirects are followed for GET and HEAD only, within that origin, at most three times; `fetch_public`
+goes elsewhere, without credentials. The environment's proxies and .netrc are not consulted.
+
+What an error means for the caller: a request that never left, or was refused before the vendor acted, is safe to repeat
+(`Unavailable`, `RateLimited`); a write whose answer was lost is `OutcomeUnknown`. The client itself repeats nothing.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, cast
+from urllib.parse import urljoin
+
+import httpx2
+
+from motet_servers.kit.addresses import base_url, origin
+from motet_servers.kit.errors import (
+    Conflict,
+    DomainError,
+    InvalidInput,
+    NotFound,
+    OutcomeUnknown,
+    RateLimited,
+    Refused,
+    TooLarge,
+    Unavailable,
+)
+
+MIB = 1 << 20
+READS = frozenset({"GET", "HEAD", "OPTIONS", "PROPFIND", "REPORT"})
+REDIRECTS = 3
+ERROR_TEXT = 500
+"""At most so many characters of a vendor's error text are passed on."""
+
+Explain = Callable[["Answer"], str]
+"""Takes the vendor's own words out of an error answer ("" for none)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One HTTP answer, read whole."""
+
+    status: int
+    headers: httpx2.Headers
+    content: bytes
+    url: str
+
+    def json(self) -> Any:
+        """The body as JSON; Unavailable when it is not (a proxy's page, say)."""
+        try:
+            return json.loads(self.content)
+        except (ValueError, RecursionError):
+            raise Unavailable(
+                f"the answer (status {self.status}) is not JSON; is the base URL right, or is a proxy in between?",
+                status=self.status,
+            ) from None
+
+    @property
+    def text(self) -> str:
+        """The body as text, undecodable bytes replaced."""
+        return self.content.decode("utf-8", "replace")
+
+
+class ApiClient:
+    """One vendor's API. Close it with `aclose()`, or use it as a context manager."""
+
+    def __init__(
+        self,
+        service: str,
+        base: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        auth: tuple[str, str] | None = None,
+        timeout: float = 30.0,
+        max_bytes: int = 16 * MIB,
+        allow_http: bool = False,
+        explain: Explain | None = None,
+        transport: httpx2.AsyncBaseTransport | None = None,
+    ) -> None:
+        """A client for `base` (ValueError for an unsafe one). `timeout` is in seconds, per connect, read and write."""
+        self.service = service
+        self.base = base_url(base, allow_http=allow_http)
+        self._origin = origin(self.base)
+        self._max_bytes = max_bytes
+        self._explain = explain or _plain_words
+        self._client = httpx2.AsyncClient(
+            headers={"User-Agent": "motet", **(headers or {})},
+            auth=auth,
+            timeout=timeout,
+            follow_redirects=False,
+            trust_env=False,
+            transport=transport,
+        )
+
+    def __repr__(self) -> str:
+        return f"ApiClient({self.service!r}, {self.base!r})"
+
+    async def __aenter__(self) -> ApiClient:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def get(self, path: str, *, params: Mapping[str, Any] | None = None, **options: Any) -> Any:
+        """GET, and the JSON of the answer."""
+        return (await self.request("GET", path, params=params, **options)).json()
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        json: Any = None,
+        content: bytes | None = None,
+        data: Mapping[str, Any] | None = None,
+        files: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        accept: tuple[int, ...] = (),
+        read_only: bool | None = None,
+    ) -> Answer:
+        """Send one request to a path below the base URL, or to an absolute URL of the same origin.
+
+        A 2xx answer and the statuses in `accept` are given back; anything else raises a DomainError. `read_only` says
+        that a lost answer is harmless (default: by method).
+        """
+        harmless = method in READS if read_only is None else read_only
+        request = self._client.build_request(
+            method,
+            self._target(path),
+            params={key: value for key, value in (params or {}).items() if value is not None} or None,
+            json=json,
+            content=content,
+            data=data,
+            files=files,
+            headers=dict(headers or {}),
+        )
+        answer = await self._send(request, harmless=harmless)
+        for _ in range(REDIRECTS):
+            if answer.status not in {301, 302, 303, 307, 308} or answer.status in accept:
+                break
+            answer = await self._follow(request, answer)
+        if 200 <= answer.status < 300 or answer.status in accept:
+            return answer
+        raise self._failure(answer, harmless=harmless)
+
+    async def pages(
+        self, path: str, *, params: Mapping[str, Any] | None = None, limit: int, most_pages: int = 50, **options: Any
+    ) -> AsyncIterator[Any]:
+        """The items of a paged JSON list that continues by `Link: rel="next"` (RFC 8288), at most `limit`."""
+        url: str | None = path
+        seen = 0
+        for _ in range(most_pages):
+            answer = await self.request("GET", url, params=params, **options)
+            for item in answer.json():
+                if seen == limit:
+                    return
+                seen += 1
+                yield item
+            url, params = next_link(answer), None
+            if url is None:
+                return
+
+    async def fetch_public(self, url: str) -> Answer:
+        """GET an absolute https URL of another origin (a download the vendor pointed to), without credentials."""
+        base_url(url.partition("?")[0].partition("#")[0])
+        request = httpx2.Request("GET", url, headers={"User-Agent": "motet"}, extensions=self._timeouts())
+        answer = await self._send(request, harmless=True, auth=None)
+        if 200 <= answer.status < 300:
+            return answer
+        raise self._failure(answer, harmless=True)
+
+    def _timeouts(self) -> dict[str, Any]:
+        return {"timeout": self._client.timeout.as_dict()}
+
+    def _target(self, path: str) -> str:
+        if "://" not in path.partition("?")[0]:
+            return self.base + path
+        try:
+            same = origin(path) == self._origin
+        except ValueError:
+            same = False
+        if not same:
+            raise Refused(f"{self.service} pointed to another host; credentials are not sent there.")
+        return path
+
+    async def _follow(self, request: httpx2.Request, answer: Answer) -> Answer:
+        target = urljoin(answer.url, answer.headers.get("location", ""))
+        if request.method not in {"GET", "HEAD"}:
+            raise Refused(
+                f"{self.service} redirected a {request.method} request; nothing was repeated. Check the base URL.",
+                status=answer.status,
+            )
+        return await self._send(self._client.build_request(request.method, self._target(target)), harmless=True)
+
+    async def _send(self, request: httpx2.Request, *, harmless: bool, auth: Any = httpx2.USE_CLIENT_DEFAULT) -> Answer:
+        try:
+            response = await self._client.send(request, stream=True, auth=auth)
+            try:
+                content = await self._read(response, harmless=harmless)
+            finally:
+                await response.aclose()
+        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol) as error:
+            raise Unavailable(
+                f"{self.service} cannot be reached at {self.base} ({type(error).__name__}); nothing was sent."
+            ) from error
+        except httpx2.RequestError as error:
+            if harmless:
+                raise Unavailable(f"{self.service} did not answer ({type(error).__name__}); try again.") from error
+            raise OutcomeUnknown(
+                f"{self.service} did not answer a write ({type(error).__name__}): it may have happened. "
+                "Look before repeating it, or repeat it with the same idempotency_key."
+            ) from error
+        return Answer(response.status_code, response.headers, content, str(request.url))
+
+    async def _read(self, response: httpx2.Response, *, harmless: bool) -> bytes:
+        chunks: list[bytes] = []
+        size = 0
+        async for chunk in response.aiter_bytes():
+            size += len(chunk)
+            if size > self._max_bytes:
+                done = "" if harmless else " The request itself was carried out."
+                raise TooLarge(
+                    f"{self.service}'s answer is over {self._max_bytes:,} bytes; ask for less.{done}",
+                    status=response.status_code,
+                )
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    def _failure(self, answer: Answer, *, harmless: bool) -> DomainError:
+        words = " ".join(self._explain(answer).split())[:ERROR_TEXT]
+        return failure(self.service, answer, words, harmless=harmless)
+
+
+_MEANINGS: Mapping[int, tuple[type[DomainError], str]] = {
+    401: (Refused, "refused the credential{said}. Check that it is right and not expired."),
+    403: (Refused, "forbids this{said}. The credential lacks a permission."),
+    404: (NotFound, "has no such thing, or the credential may not see it{said}."),
+    409: (Conflict, "found another state than expected{said}. Read it again."),
+    410: (NotFound, "has it no longer{said}."),
+    412: (Conflict, "found another state than expected{said}. Read it again."),
+    413: (TooLarge, "says this is too large{said}."),
+    423: (Conflict, "has it locked{said}. Try again later."),
+    429: (RateLimited, "limits requests{said}.{when}"),
+}
+_LIMITED = (RateLimited, "limits requests{said}.{when}")
+_DOWN = (Unavailable, "failed with {status}{said}.{when}")
+_LOST = (
+    OutcomeUnknown,
+    (
+        "failed with {status} while writing{said}: it may have happened. "
+        "Look before repeating it, or repeat it with the same idempotency_key."
+    ),
+)
+_REDIRECTED = (Refused, "redirected too often ({status}). Check the base URL.")
+_WRONG = (InvalidInput, "refused the request with {status}{said}.")
+
+
+def failure(service: str, answer: Answer, words: str, *, harmless: bool, now: datetime | None = None) -> DomainError:
+    """The error that an HTTP answer means (RFC 9110 §15), with what to do about it."""
+    status = answer.status
+    wait = retry_after(answer.headers, now or datetime.now(UTC))
+    limited = wait is not None or answer.headers.get("x-ratelimit-remaining") == "0"
+    if status == 403 and limited:
+        kind, text = _LIMITED
+    elif status in _MEANINGS:
+        kind, text = _MEANINGS[status]
+    elif status >= 500 or status == 408:
+        refused_first = status == 503 and wait is not None
+        kind, text = _DOWN if harmless or refused_first else _LOST
+    else:
+        kind, text = _REDIRECTED if 300 <= status < 400 else _WRONG
+    when = " Try again later." if wait is None else f" Try again in {wait:g} s."
+    message = text.format(said=f": {words}" if words else "", when=when, status=status)
+    return kind(f"{service} {message}", retry_after=wait, status=status)
+
+
+def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
+    """Seconds to wait by `Retry-After` (a number or a date) or GitHub's `X-RateLimit-Reset`; None when not said."""
+    text = headers.get("retry-after", "").strip()
+    if text.replace(".", "", 1).isdigit():
+        return float(text)
+    if text:
+        try:
+            date = email.utils.parsedate_to_datetime(text)
+        except ValueError:
+            return None
+        return max(0.0, (date - now).total_seconds()) if date.tzinfo else None
+    reset = headers.get("x-ratelimit-reset", "")
+    if headers.get("x-ratelimit-remaining") == "0" and reset.isdigit():
+        return max(0.0, float(reset) - now.timestamp())
+    return None
+
+
+def next_link(answer: Answer) -> str | None:
+    """The URL of `Link: <…>; rel="next"`, or None."""
+    for part in answer.headers.get("link", "").split(","):
+        target, _, attributes = part.strip().partition(">")
+        if target.startswith("<") and 'rel="next"' in attributes.replace(" ", ""):
+            return urljoin(answer.url, target[1:])
+    return None
+
+
+def _plain_words(answer: Answer) -> str:
+    """The usual places where JSON APIs put their words."""
+    try:
+        body: Any = json.loads(answer.content)
+    except (ValueError, RecursionError):
+        return ""
+    if not isinstance(body, dict):
+        return ""
+    said = cast("dict[str, Any]", body)
+    return next((said[key] for key in ("message", "error", "detail") if isinstance(said.get(key), str)), "")

@@ -1,0 +1,1 @@
+"""The Slack server: channels, messages, threads, users, files, reactions, permalinks."""
