@@ -13,15 +13,27 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	@touch $(STAMP)
 
-demo: $(STAMP)   ## the three patterns with every server up, then once more with Jira broken
+# The demo needs the bundled servers only: on a new machine it starts long before the test tools would be installed.
+DEMO := .venv/.demo
+$(DEMO): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@test -f $(STAMP) || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[servers]'
+	@touch $(DEMO)
+
+NODE := .cache/node/.installed
+$(NODE): $(STAMP) tests/node/package.json tests/node/package-lock.json
+	@$(BIN)/python tests/node/install.py >/dev/null
+	@touch $(NODE)
+
+demo: $(DEMO)    ## the three patterns with every server up, then once more with Jira broken
 	@$(BIN)/python -m motet.cli.main demo
 	@echo
 	@$(BIN)/python -m motet.cli.main demo --break jira; code=$$?; test $$code -eq 3 || exit $$code
 
-test: $(STAMP)   ## all tests
+test: $(NODE)    ## all tests
 	@$(BIN)/python -m pytest -n 2 -q
 
-check: $(STAMP)  ## what CI runs: format, lint, types, import contracts, tests
+check: $(NODE)   ## what CI runs: format, lint, types, import contracts, tests
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/lint-imports --no-cache

@@ -1,0 +1,1 @@
+"""The command line: `motet`. Data on stdout, everything else on stderr, one table of exit codes."""

@@ -1,0 +1,87 @@
+"""One command's stay with its servers: start what it needs, run its work, end everything, whatever interrupts it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from motet.calls import Ask
+from motet.cli.options import config_path
+from motet.config.loading import load_config
+from motet.config.model import Config
+from motet.errors import CallError
+from motet.events import Emit
+from motet.orchestrator.orchestrator import Orchestrator
+
+T = TypeVar("T")
+
+
+def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run `work` to its end. Ctrl-C and SIGTERM cancel it, so that it can clean up; KeyboardInterrupt follows."""
+    with asyncio.Runner() as runner:
+        loop = runner.get_loop()
+        if sys.platform != "win32":
+            loop.add_signal_handler(signal.SIGTERM, signal.raise_signal, signal.SIGINT)
+        try:
+            return runner.run(work())
+        except asyncio.CancelledError:  # by `interruptible`
+            raise KeyboardInterrupt from None
+
+
+@contextmanager
+def interruptible(first: Callable[[], None]) -> Generator[None]:
+    """Inside, the first Ctrl-C (or SIGTERM) is `first()`; the second cancels the current task."""
+    if sys.platform == "win32":
+        yield
+        return
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    left: list[Callable[[], object]] = [first]
+
+    def interrupted() -> None:
+        (left.pop() if left else task.cancel)()
+
+    loop.add_signal_handler(signal.SIGINT, interrupted)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+
+
+@asynccontextmanager
+async def connected(
+    config: Config, only: Iterable[str] | None = None, *, emit: Emit | None = None, ask: Ask | None = None
+) -> AsyncGenerator[Orchestrator]:
+    """An orchestrator whose servers have settled: each is ready, or its state says why not.
+
+    `only` names the servers that are needed; the others are not started. A name that is not configured brings in all,
+    so that the error can suggest the right one.
+    """
+    async with Orchestrator(_needed(config, only), emit=emit, ask=ask) as motet:
+        await motet.host.settled()
+        yield motet
+
+
+def _needed(config: Config, only: Iterable[str] | None) -> Config:
+    names = set(config.servers) if only is None else set(only)
+    if not names <= set(config.servers):
+        return config
+    return replace(config, servers={name: server for name, server in config.servers.items() if name in names})
+
+
+def configured(given: str | None) -> Config:
+    """The configuration that the command line names. Raises ConfigError."""
+    return load_config(config_path(given))
+
+
+def repeatable(motet: Orchestrator, server: str, tool: str, arguments: dict[str, Any], key: str | None) -> bool:
+    """May this call be sent twice?"""
+    try:
+        return motet.host.prepare(server, "tools/call", tool, arguments, key=key).repeatable
+    except CallError:
+        return False
