@@ -26,9 +26,7 @@ $(NODE): $(STAMP) tests/node/package.json tests/node/package-lock.json
 	@touch $(NODE)
 
 demo: $(DEMO)    ## the three patterns with every server up, then once more with Jira broken
-	@$(BIN)/python -m motet.cli.main demo
-	@echo
-	@$(BIN)/python -m motet.cli.main demo --break jira; code=$$?; test $$code -eq 3 || exit $$code
+	@$(BIN)/python -m motet demo --twice --break jira; code=$$?; test $$code -eq 3 || exit $$code
 
 test: $(NODE)    ## all tests
 	@$(BIN)/python -m pytest -n 2 -q
@@ -46,6 +44,9 @@ format: $(STAMP) ## format and fix
 
 bench: $(STAMP)  ## measure: ratios in one run, medians; writes bench/RESULTS.md
 	@$(BIN)/python -m bench
+
+conformance: $(STAMP) ## the official suite against our client, both revisions
+	@$(BIN)/python -m conformance.run
 
 clean:           ## remove what these targets made
 	rm -rf .venv .cache

@@ -1,11 +1,12 @@
-"""The cheapest MCP server there can be: JSON in, JSON out, standard library only. `python floor_server.py [stdio|http]`.
+"""The cheapest MCP server there can be: JSON in, JSON out, standard library only.
 
-It answers both protocol eras, so that what is measured is the client.
+`python floor_server.py [stdio|http]`. It answers both protocol eras, so that what is measured is the client.
 """
 
 import asyncio
 import json
 import sys
+from typing import Any
 
 ROW = {
     "type": "object",
@@ -26,16 +27,17 @@ LIST = {"resultType": "complete", "ttlMs": 60000, "cacheScope": "public"}
 INFO = {"name": "floor", "version": "1"}
 
 
-def answer(message):
+def answer(message: dict[str, Any]) -> bytes:
     """The answer to one request."""
     method = message["method"]
-    reply = {"jsonrpc": "2.0", "id": message["id"]}
+    reply: dict[str, Any] = {"jsonrpc": "2.0", "id": message["id"]}
     if method == "tools/call":
         params = message["params"]
         text = {"type": "text", "text": params["arguments"].get("text", "")}
-        reply["result"] = {"content": [text], "resultType": "complete"}
+        result: dict[str, Any] = {"content": [text], "resultType": "complete"}
         if params["name"] == "rows":
-            reply["result"]["structuredContent"] = ROWS
+            result["structuredContent"] = ROWS
+        reply["result"] = result
     elif method == "tools/list":
         reply["result"] = {"tools": TOOLS, **LIST}
     elif method == "server/discover":
@@ -48,7 +50,7 @@ def answer(message):
     return json.dumps(reply, separators=(",", ":")).encode()
 
 
-def stdio():
+def stdio() -> None:
     """Serve on stdin and stdout."""
     for line in sys.stdin.buffer:
         message = json.loads(line)
@@ -57,12 +59,12 @@ def stdio():
             sys.stdout.buffer.flush()
 
 
-async def serve(reader, writer):
+async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """One connection of plain HTTP/1.1, kept alive."""
     while head := await reader.readuntil(b"\r\n\r\n"):
         lines = head.lower().split(b"\r\n")
         length = next((int(line[15:]) for line in lines if line.startswith(b"content-length:")), 0)
-        message = json.loads(await reader.readexactly(length)) if length else {}
+        message: dict[str, Any] = json.loads(await reader.readexactly(length)) if length else {}
         body = answer(message) if "id" in message else b""
         status = b"200 OK" if body else b"405 Method Not Allowed" if head.startswith(b"GET") else b"202 Accepted"
         writer.write(
@@ -70,10 +72,10 @@ async def serve(reader, writer):
         )
 
 
-async def http():
+async def http() -> None:
     """Serve on a free port, told on stdout."""
 
-    async def quietly(reader, writer):
+    async def quietly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await serve(reader, writer)
         except (asyncio.IncompleteReadError, ConnectionError):

@@ -1,4 +1,4 @@
-"""What one call costs on the wire: client CPU against a bare loop, `mcp.Client` and `fastmcp.Client`, on the same server.
+"""What one call costs on the wire: client CPU against a bare loop, `mcp.Client` and `fastmcp.Client`.
 
 The server is `bench/floor_server.py` in a process of its own, so the CPU time of this process is the client's. Every
 candidate is connected at once; rounds alternate between them; medians count.
@@ -11,14 +11,14 @@ import gc
 import statistics
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import orjson
-from bench.rows import Row, ratio, show
 
+from bench.rows import Row, ratio, show
 from motet.calls import Call, ToolResult
 from motet.catalog.tool import Tool
 from motet.config.model import HttpTransport, ServerConfig, StdioTransport, Transport
@@ -66,7 +66,7 @@ class BareLoop:
 
 
 @asynccontextmanager
-async def bare() -> AsyncIterator[Once]:
+async def bare() -> AsyncGenerator[Once]:
     """The bare loop on a child of its own."""
     child = await asyncio.create_subprocess_exec(
         sys.executable, SERVER, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
@@ -79,7 +79,7 @@ async def bare() -> AsyncIterator[Once]:
 
 
 @asynccontextmanager
-async def ours(transport: Transport) -> AsyncIterator[Once]:
+async def ours(transport: Transport) -> AsyncGenerator[Once]:
     """A connection of motet's, without the layers above it."""
     loop = asyncio.get_running_loop()
     config = ServerConfig("floor", transport)
@@ -104,7 +104,7 @@ async def ours(transport: Transport) -> AsyncIterator[Once]:
 
 
 @asynccontextmanager
-async def official(where: str | None) -> AsyncIterator[Once]:
+async def official(where: str | None) -> AsyncGenerator[Once]:
     """`mcp.Client`."""
     from mcp import Client, StdioServerParameters, stdio_client
 
@@ -115,7 +115,7 @@ async def official(where: str | None) -> AsyncIterator[Once]:
 
 
 @asynccontextmanager
-async def fast(where: str | None) -> AsyncIterator[Once]:
+async def fast(where: str | None) -> AsyncGenerator[Once]:
     """`fastmcp.Client`."""
     from fastmcp import Client
     from fastmcp.client.transports import StdioTransport as FastStdio

@@ -1,8 +1,8 @@
 """The client under test: motet's own connection layer, driven as the conformance suite asks.
 
-The suite appends its server's URL to the command and names the scenario in the environment. Nothing here is specific to a
-scenario but the arguments of its tools: every tool that is listed is called, every question is answered with the defaults
-of its schema, every login page is opened by a robot that follows its redirect.
+The suite appends its server's URL to the command and names the scenario in the environment. Nothing here is specific
+to a scenario but the arguments of its tools: every tool that is listed is called, every question is answered with the
+defaults of its schema, every login page is opened by a robot that follows its redirect.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from motet.errors import CallError
 from motet.upstream.connection import Connection
 from motet.upstream.opening import open_connection
 
-PATIENCE = 25.0
+PATIENCE = 55.0
 ROUNDS = 8
 KNOWN = {"add_numbers": {"a": 5, "b": 3}}
 
@@ -117,8 +117,11 @@ async def main(url: str) -> None:
         for resource in cast("tuple[dict[str, Any], ...]", listing.resources):
             await call(connection, Call(server="suite", method="resources/read", name=str(resource["uri"])))
         for prompt in cast("tuple[dict[str, Any], ...]", listing.prompts):
-            wanted = {str(argument["name"]): "x" for argument in prompt.get("arguments") or []}
-            await call(connection, Call(server="suite", method="prompts/get", name=str(prompt["name"]), arguments=wanted))
+            listed = cast("list[dict[str, Any]]", prompt.get("arguments") or [])
+            wanted = {str(argument["name"]): "x" for argument in listed}
+            await call(
+                connection, Call(server="suite", method="prompts/get", name=str(prompt["name"]), arguments=wanted)
+            )
     finally:
         await connection.close(within=3)
 

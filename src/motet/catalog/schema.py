@@ -25,7 +25,15 @@ MAX_WORK = 20_000
 """Subschemas that checking one value may visit, references followed."""
 _PATTERNS = jsonschema_rs.RegexOptions(size_limit=1 << 20)
 
+MAX_VISITS = 10_000_000
+"""Subschemas visited over a whole value that is held against a recursive schema."""
+SHALLOW = 8
+"""Depth of a value up to which recursion cannot add up."""
+
 _IN_PLACE = ("allOf", "anyOf", "oneOf")
+_REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
+_DIALECTS = ("https://json-schema.org/", "http://json-schema.org/")
+"""The dialects' own schemas, which the validator carries."""
 _IN_PLACE_ONE = ("not", "if", "then", "else")
 WRAP_MARK = "x-fastmcp-wrap-result"
 
@@ -37,6 +45,7 @@ class BadSchema(ValueError):
 def compiled(schema: Schema) -> jsonschema_rs.Validator:
     """A validator for `schema`. Raises `BadSchema`."""
     bounded(schema)
+    _own_references(schema)
     work(schema)
     try:
         return jsonschema_rs.validator_for(dict(schema), pattern_options=_PATTERNS, offline=True)
@@ -109,7 +118,7 @@ def in_place(node: Schema, root: Schema) -> Iterator[Json]:
     dependent = node.get("dependentSchemas")
     if isinstance(dependent, dict):
         yield from cast("dict[str, Json]", dependent).values()
-    for word in ("$ref", "$dynamicRef"):
+    for word in _REFERENCES:
         reference = node.get(word)
         if isinstance(reference, str):
             target = resolved(reference, root)
@@ -135,6 +144,117 @@ def resolved(reference: str, root: Schema) -> Json | None:
     return at
 
 
+def _own_references(schema: Schema) -> None:
+    """Raises `BadSchema` for a reference that `resolved` cannot follow, so that none escapes the counting in `work`."""
+    nested = False
+    stack: list[tuple[Json, bool]] = [(schema, True)]
+    while stack:
+        node, top = stack.pop()
+        if isinstance(node, dict):
+            parts = cast("dict[str, Json]", node)
+            nested = nested or (not top and isinstance(parts.get("$id"), str))
+            for word in _REFERENCES:
+                reference = parts.get(word)
+                if isinstance(reference, str) and not reference.startswith((_DIALECTS, "#/")) and reference != "#":
+                    raise BadSchema(f"its reference {reference[:100]!r} leaves the document or names an anchor")
+            stack.extend((part, False) for part in parts.values())
+        elif isinstance(node, list):
+            stack.extend((part, False) for part in cast("list[Json]", node))
+    if nested and str(schema).count("$ref"):
+        raise BadSchema("it embeds other documents (`$id`) and has references")
+
+
+def recursive(schema: Schema) -> bool:
+    """Can checking a value come back to the same subschema further down in the value?"""
+    on_path: set[int] = set()
+    done: set[int] = set()
+    stack: list[tuple[Json, bool]] = [(schema, False)]
+    while stack:
+        node, left = stack.pop()
+        if not isinstance(node, dict | list):
+            continue
+        key = id(cast("object", node))
+        if left:
+            on_path.discard(key)
+            done.add(key)
+        elif key in on_path:
+            return True
+        elif key not in done:
+            on_path.add(key)
+            stack.append((node, True))
+            stack.extend((part, False) for part in _parts(node, schema))
+    return False
+
+
+def _parts(node: Json, root: Schema) -> Iterator[Json]:
+    if isinstance(node, list):
+        yield from cast("list[Json]", node)
+        return
+    parts = cast("dict[str, Json]", node)
+    yield from parts.values()
+    for word in _REFERENCES:
+        reference = parts.get(word)
+        if isinstance(reference, str):
+            yield resolved(reference, root)
+
+
+def too_costly(value: Json, schema: Schema) -> bool:
+    """Could holding this value against this recursive schema take more than `MAX_VISITS` visits?
+
+    A schema that applies itself twice to the same part of a value doubles the work with each level of the value. Counts
+    what a validator would visit, each pair of value and subschema once, so the count itself stays small.
+    """
+    counted: dict[tuple[int, int], int] = {}
+
+    def visits(value: Json, node: Json) -> int:
+        if not isinstance(node, dict):
+            return 1
+        key = (id(cast("object", value)), id(cast("object", node)))
+        known = counted.get(key)
+        if known is not None:
+            return known
+        counted[key] = 1
+        total = 1 + sum(visits(value, part) for part in in_place(cast("Schema", node), schema))
+        for part, below in _below(value, cast("Schema", node)):
+            total += visits(part, below)
+            if total > MAX_VISITS:
+                break
+        counted[key] = total
+        return total
+
+    try:
+        bounded(value, depth=SHALLOW)
+        return False
+    except BadSchema:
+        pass
+    try:
+        return visits(value, schema) > MAX_VISITS
+    except RecursionError:
+        return True
+
+
+def _below(value: Json, node: Schema) -> Iterator[tuple[Json, Json]]:
+    """Each part of `value` with each subschema that this node holds it against."""
+    if isinstance(value, dict):
+        rest = [node[word] for word in ("additionalProperties", "unevaluatedProperties") if word in node]
+        patterns: Json = node.get("patternProperties")
+        rest += list(cast("dict[str, Json]", patterns).values()) if isinstance(patterns, dict) else []
+        properties: Json = node.get("properties")
+        for name, part in cast("dict[str, Json]", value).items():
+            if isinstance(properties, dict) and name in properties:
+                yield part, cast("dict[str, Json]", properties)[name]
+            for below in rest:
+                yield part, below
+    elif isinstance(value, list):
+        for index, part in enumerate(cast("list[Json]", value)):
+            for word in ("items", "prefixItems", "additionalItems", "unevaluatedItems", "contains"):
+                held: Json = node.get(word)
+                if isinstance(held, dict):
+                    yield part, held
+                elif isinstance(held, list) and index < len(cast("list[Json]", held)):
+                    yield part, cast("list[Json]", held)[index]
+
+
 # ---- what the data looks like -----------------------------------------------------------------------------------
 
 
@@ -149,7 +269,8 @@ def wraps_result(output_schema: Schema) -> bool:
 def data_schema(output_schema: Schema | None, *, parse: Literal["schema", "json"] = "schema") -> Schema | None:
     """The schema of the *data* of an answer (SEMANTICS §6); None: dynamic, nothing is known.
 
-    `result` is unwrapped in the schema just as `Tool.read` does in the answer. With `parse: json`, a `result: string` may hold anything.
+    `result` is unwrapped in the schema just as `Tool.read` does in the answer. With `parse: json`, a `result: string`
+    may hold anything.
     """
     if output_schema is None:
         return None
@@ -174,8 +295,8 @@ class Normaliser:
     """Gives numbers the type their schema names: `3` under `number` is `3.0`, `3.0` under `integer` is `3`.
 
     Works like an automaton whose states are the subschemas that apply at one place, so it is linear in the data
-    whatever the schema's unions and recursions. A number that the schema allows as both, or says nothing of, stays as it is.
-    Values are never changed in place; parts without a change are shared.
+    whatever the schema's unions and recursions. A number that the schema allows as both, or says nothing of, stays as
+    it is. Values are never changed in place; parts without a change are shared.
     """
 
     def __init__(self, schema: Schema) -> None:

@@ -19,7 +19,16 @@ import orjson
 
 from motet.calls import Json, ToolResult, plain_data
 from motet.catalog.model import Annotations
-from motet.catalog.schema import Normaliser, Schema, compiled, data_schema, problems, wraps_result
+from motet.catalog.schema import (
+    Normaliser,
+    Schema,
+    compiled,
+    data_schema,
+    problems,
+    recursive,
+    too_costly,
+    wraps_result,
+)
 
 NO_HINTS = Annotations()
 
@@ -53,6 +62,8 @@ class Tool:
         """
         checker = self._input
         given = dict(arguments)
+        if self._input_recursive and too_costly(given, self.input_schema):
+            return ["nested too deeply to be held against the tool's recursive schema"]
         try:
             if checker.is_valid(given):
                 return []
@@ -71,6 +82,8 @@ class Tool:
             return None
         if structured is msgspec.UNSET:
             return "structuredContent is missing though the tool has an output schema"
+        if self._output_recursive and too_costly(structured, self.output_schema):
+            return "structuredContent is nested too deeply to be held against the recursive output schema"
         try:
             if self._output.is_valid(structured):
                 return None
@@ -112,6 +125,14 @@ class Tool:
     @cached_property
     def _output(self) -> jsonschema_rs.Validator:
         return compiled(self.output_schema if self.output_schema is not None else {})
+
+    @cached_property
+    def _input_recursive(self) -> bool:
+        return recursive(self.input_schema)
+
+    @cached_property
+    def _output_recursive(self) -> bool:
+        return self.output_schema is not None and recursive(self.output_schema)
 
     @cached_property
     def _normalise(self) -> Normaliser:

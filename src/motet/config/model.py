@@ -117,6 +117,10 @@ class OAuth:
     scopes: tuple[str, ...] = ()
     grant: Literal["authorization_code", "client_credentials"] = "authorization_code"
     redirect_port: int = 0
+    issuer: str | None = None
+    """The authorization server that client id and secret belong to; None: the one that discovery names."""
+    client_metadata_url: str | None = None
+    """An `https` URL that describes this client, used as its id where the authorization server takes that."""
 
 
 @dataclass(frozen=True, slots=True)

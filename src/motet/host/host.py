@@ -1,10 +1,10 @@
 """The host: every configured server at once, each kept apart from the others.
 
 Entering it starts all servers together and returns as soon as the healthy ones are up: when every server has settled
-(ready, or failed for the first time), or when at least one is ready and nothing more has settled for a while (half of
-the time it took so far, 0.1 to 1 s). A silent server therefore costs a moment, not its connect deadline; it joins
-later, and calls to it wait for it within their own time. Servers marked `required` are waited for, and their failure is
-the host's.
+(ready, or failed for the first time), or when all have been started, at least one is ready and nothing more has settled
+for a while (a quarter of the time it took so far, 0.05 to 0.5 s). A silent server therefore costs a moment, not its
+connect deadline; it joins later, and calls to it wait for it within their own time. Servers marked `required` are
+waited for, and their failure is the host's.
 
 Below the host things raise; `attempt` turns what came of a call into a value.
 """
@@ -63,7 +63,7 @@ from motet.host.memory import Difference, Memory
 from motet.host.policy import repeatable
 from motet.host.server import HostedServer, invalid
 from motet.upstream.opening import open_connection
-from motet.upstream.supervisor import CLOSE_GRACE, Open, Supervisor
+from motet.upstream.supervisor import CLOSE_GRACE, Open, Pace, Supervisor
 
 Authorize = Callable[[Call], None]
 """May this call be made? Raises PolicyRefused when not. Asked after the configured policy."""
@@ -74,7 +74,7 @@ ROUNDS = 10
 """How often one call may be asked back before it is given up."""
 ANSWER_WITHIN = 600.0
 """Seconds an `ask` callback has for one question, when the call brings no deadline."""
-QUIET = (0.1, 1.0)
+QUIET = (0.05, 0.5)
 """Bounds, in seconds, of the quiet that ends the wait for late servers."""
 
 Address = tuple[str | None, str]
@@ -121,6 +121,7 @@ class Host:
         """Start every server. Raises the ServerUnavailable of a `required` server that does not come up."""
         loop = asyncio.get_running_loop()
         self._clock = loop.time
+        self._pace = Pace(loop.time)
         for config in self.config.servers.values():
             self.servers[config.name] = self._hosted(config)
         self._catalog = Catalog({name: server.catalog for name, server in self.servers.items()})
@@ -151,6 +152,7 @@ class Host:
                 clock=self._clock,
                 wall=self._wall,
                 chance=self._chance,
+                pace=self._pace,
                 part=part,
                 ask=self._ask,
                 memory=self._state,
@@ -170,28 +172,31 @@ class Host:
     async def _gathered(self) -> None:
         """Wait as the module says. Raises for a required server."""
         began = self._clock()
-        waiting = set(self.servers.values())
-        while waiting := {server for server in waiting if not server.supervisor.settled.is_set()}:
-            quiet = None
-            if any(server.supervisor.connected for server in self.servers.values()):
-                quiet = min(max((self._clock() - began) / 2, QUIET[0]), QUIET[1])
-            if not await self._one_settled(waiting, quiet):
-                break
+        news = asyncio.Event()
+        waiting = [asyncio.ensure_future(server.supervisor.settled.wait()) for server in self.servers.values()]
+        for one in waiting:
+            one.add_done_callback(lambda _: news.set())
+        supervisors = [server.supervisor for server in self.servers.values()]
+        try:
+            while not all(one.done() for one in waiting):
+                up = any(supervisor.connected for supervisor in supervisors)
+                begun = all(supervisor.begun for supervisor in supervisors)
+                quiet = min(max((self._clock() - began) / 4, QUIET[0]), QUIET[1])
+                try:
+                    async with asyncio.timeout(quiet if up else None):
+                        await news.wait()
+                except TimeoutError:
+                    if begun:
+                        break  # whoever is still missing joins later
+                news.clear()
+        finally:
+            for one in waiting:
+                one.cancel()
         for server in self.servers.values():
             if server.config.required and server.config.enabled:
                 await server.supervisor.settled.wait()
                 if not server.supervisor.connected and not server.config.lazy:
                     raise server.never_listed()
-
-    async def _one_settled(self, waiting: set[HostedServer], quiet: float | None) -> bool:
-        """Has one of these settled within so many seconds of quiet?"""
-        tasks = [asyncio.ensure_future(server.supervisor.settled.wait()) for server in waiting]
-        try:
-            done, _ = await asyncio.wait(tasks, timeout=quiet, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
-        return bool(done)
 
     async def settled(self) -> None:
         """Return once every server has been ready or has failed: bounded by the longest connect deadline."""

@@ -52,6 +52,10 @@ class Channel:
         """Send something that has no answer."""
         raise NotImplementedError
 
+    async def deliver(self, message: bytes) -> None:
+        """Send something that has no answer, before anything that is sent later."""
+        self.post(message)
+
     def _take_back(self, ident: Ident) -> bool:  # noqa: ARG002 - for subclasses that can
         """Withdraw a request; True when not a byte of it has been written."""
         return False

@@ -85,7 +85,7 @@ def verdict(schema: Json, value: bytes) -> str | None:
 
     try:
         options = jsonschema_rs.RegexOptions()  # linear time
-        validator = jsonschema_rs.validator_for(schema, retriever=refuse, pattern_options=options)
+        validator = jsonschema_rs.validator_for(schema, retriever=refuse, pattern_options=options, mask="the value")
         validator.validate(orjson.loads(value))
     except jsonschema_rs.ValidationError as error:
         return f"{error.message[:400]} at {'/'.join(map(str, error.instance_path)) or 'the top'}"

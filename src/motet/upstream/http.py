@@ -20,7 +20,7 @@ from motet.calls import Ask, Call, Json
 from motet.config.model import ServerConfig
 from motet.errors import CallError, ConnectionLost, DeadlineExceeded, ServerUnavailable
 from motet.upstream.answers import Reader
-from motet.upstream.http_door import ERROR_BODY, Auth, HttpDoor, Mark, Refused, SessionEnded, credentials
+from motet.upstream.http_door import ERROR_BODY, SESSION, Auth, HttpDoor, Mark, Refused, SessionEnded, credentials
 from motet.upstream.link import Envelope, Ident, Peer, loads
 from motet.upstream.sse import EventTooLong, Parser
 
@@ -93,14 +93,15 @@ class HttpLink:
     async def close(self, *, within: float) -> None:
         """End the server's session and the connections, within so many seconds."""
         self.fail("closed")
+        session, self._door.session = self._door.session, None
         for task in list(self._tasks):
             task.cancel()
         try:
-            if self._door.session is not None:
+            if session is not None:
                 with suppress(aiohttp.ClientError, OSError, TimeoutError, CallError):
                     async with asyncio.timeout(min(2.0, within / 2)):
                         async with self._door.http.delete(
-                            self._door.url, headers=await self._headers(None), allow_redirects=False
+                            self._door.url, headers=await self._headers({SESSION: session}), allow_redirects=False
                         ):
                             pass
         finally:
@@ -257,6 +258,10 @@ class HttpLink:
         modern_note = self._modern and b'"method"' in message  # the 2026-07-28 wire has no notifications from clients
         if self._gone is None and not modern_note:
             self._spawn(self._post_quietly(message))
+
+    async def deliver(self, message: bytes) -> None:
+        """Send something that has no answer, and wait until it has arrived."""
+        await self._post_quietly(message)
 
     async def _post_quietly(self, message: bytes) -> None:
         with suppress(aiohttp.ClientError, OSError, TimeoutError, CallError):

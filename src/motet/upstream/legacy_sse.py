@@ -77,6 +77,10 @@ class SseLink(Channel):
         self._spawn(self._post(ident, message, call if call is not None else Mark()))
         return answer
 
+    async def deliver(self, message: bytes) -> None:
+        """Send something that has no answer, and wait until it has arrived."""
+        await self._post(None, message, Mark())
+
     def post(self, message: bytes) -> None:
         """Send something that has no answer."""
         if self._gone is None:

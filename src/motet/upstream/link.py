@@ -97,6 +97,10 @@ class Link(Protocol):
         """Send something that has no answer; a failure shows elsewhere."""
         ...
 
+    async def deliver(self, message: bytes) -> None:
+        """Send something that has no answer, before anything that is sent later. Does not raise."""
+        ...
+
     def adopt(self, version: str, *, modern: bool) -> None:
         """The negotiated version, for links that show it."""
         ...

@@ -151,6 +151,14 @@ async def _decode(entries: list[msgspec.Raw], got: _Gathered) -> None:
             got.entries.append(None if better is None else orjson.loads(better))
 
 
+def _marked(schema: Json) -> bool:
+    """Does it speak of headers? One that is nested too deep to be looked through is left for the catalog to refuse."""
+    try:
+        return b'"x-mcp-header"' in orjson.dumps(schema)
+    except TypeError:
+        return False
+
+
 def _mirrored(tools: list[Json]) -> tuple[list[Json], dict[str, HeaderMap], str]:
     """The tools whose `x-mcp-header` marks are valid (others must be dropped), their header maps, what was dropped."""
     kept: list[Json] = []
@@ -159,7 +167,7 @@ def _mirrored(tools: list[Json]) -> tuple[list[Json], dict[str, HeaderMap], str]
     for tool in tools:
         fields = cast("dict[str, Json]", tool) if isinstance(tool, dict) else {}
         schema = fields.get("inputSchema")
-        if not isinstance(schema, dict) or b'"x-mcp-header"' not in orjson.dumps(schema):
+        if not isinstance(schema, dict) or not _marked(schema):
             kept.append(tool)
             continue
         from mcp.shared.inbound import find_invalid_x_mcp_header, x_mcp_header_map

@@ -70,6 +70,8 @@ class Negotiation:
     async def agree(self, *, deadline: float, remembered: str | None) -> Agreed:
         """The version both speak, by loop time `deadline`. Raises CallError."""
         era = self._config.era
+        if self._link.transport == "sse" and era == "auto":
+            era = "legacy"  # that transport is older than the modern era
         if era == "legacy" or (era == "auto" and remembered in HANDSHAKE):
             try:
                 return await self._initialize(deadline)
@@ -83,7 +85,8 @@ class Negotiation:
 
     async def _find_out(self, deadline: float) -> Agreed:
         loop = asyncio.get_running_loop()
-        patience = min(PROBE_PATIENCE, max(0.0, (deadline - loop.time()) / 2))
+        # over HTTP every server answers something: there, silence says that it is slow
+        patience = None if self._link.wants_headers else min(PROBE_PATIENCE, max(0.0, (deadline - loop.time()) / 2))
         probe = loop.create_task(self._discover(deadline))
         hello: asyncio.Task[Agreed] | None = None
         try:
@@ -121,7 +124,13 @@ class Negotiation:
 
     async def _discover(self, until: float) -> dict[str, Json]:
         headers = {"mcp-method": "server/discover", "mcp-protocol-version": MODERN}
-        return await self._ask("server/discover", {"_meta": self._stamp()}, until, headers)
+        params: dict[str, Json] = {"_meta": self._stamp()}
+        try:
+            return await self._ask("server/discover", params, until, headers)
+        except ProtocolError as error:
+            if error.code != UNSUPPORTED_VERSION or MODERN not in _versions(error.data, "supported"):
+                raise
+        return await self._ask("server/discover", params, until, headers)  # it does name ours: once more
 
     async def _initialize(self, until: float) -> Agreed:
         self._link.adopt("", modern=False)
@@ -135,7 +144,7 @@ class Negotiation:
         if version not in HANDSHAKE:
             raise self._incompatible((version,))
         self._link.adopt(str(version), modern=False)
-        self._link.post(encode("notifications/initialized", None, None))
+        await self._link.deliver(encode("notifications/initialized", None, None))
         return Agreed(
             str(version), found.get("serverInfo"), _mapping(found.get("capabilities")), found.get("instructions"), {}
         )

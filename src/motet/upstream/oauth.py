@@ -106,6 +106,7 @@ class SdkOAuth:
         self._ask = ask
         self._tokens = TokenFile(config, memory)
         self._door: socket.socket | None = None
+        self._desk: asyncio.Server | None = None
         self._came: asyncio.Future[AuthorizationCodeResult] | None = None
         self._provider = self._make_provider()
         self._bearer: dict[str, str] = {}
@@ -183,6 +184,9 @@ class SdkOAuth:
             said = f"cannot reach its authorization server: {clean_line(why) or type(why).__name__}"
             raise ServerUnavailable(said, server=self._config.name, reason="connect") from None
         finally:
+            if self._desk is not None:
+                self._desk.close()
+                self._desk = None
             await flow.aclose()  # in the task that began it: the provider's lock is owned by a task
         bearer = original.headers.get("authorization")
         return {"authorization": bearer} if bearer else {}
@@ -201,7 +205,12 @@ class SdkOAuth:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", MCPDeprecationWarning)  # the issuer is whom discovery names
                 return ClientCredentialsOAuthProvider(
-                    self._url, self._tokens, settings.client_id, settings.client_secret, scope=scope
+                    self._url,
+                    self._tokens,
+                    settings.client_id,
+                    settings.client_secret,
+                    scope=scope,
+                    issuer=settings.issuer,
                 )
         redirect = self._redirect_uri()
         metadata = OAuthClientMetadata(
@@ -209,7 +218,6 @@ class SdkOAuth:
             client_name="motet",
             grant_types=["authorization_code", "refresh_token"],
             response_types=["code"],
-            token_endpoint_auth_method="none" if settings.client_secret is None else "client_secret_post",
             scope=scope,
         )
         provider = OAuthClientProvider(
@@ -218,13 +226,15 @@ class SdkOAuth:
             self._tokens,
             redirect_handler=self._send_there if self._ask is not None else None,
             callback_handler=self._come_back if self._ask is not None else None,
+            client_metadata_url=settings.client_metadata_url,
         )
         if settings.client_id is not None:
             self._tokens.registered = OAuthClientInformationFull(
                 client_id=settings.client_id,
                 client_secret=settings.client_secret,
                 redirect_uris=[AnyUrl(redirect)],
-                token_endpoint_auth_method=metadata.token_endpoint_auth_method,
+                token_endpoint_auth_method="none" if settings.client_secret is None else "client_secret_basic",
+                issuer=settings.issuer,
             )
         return provider
 
@@ -252,7 +262,10 @@ class SdkOAuth:
     async def _send_there(self, url: str) -> None:
         """Ask somebody to open the login page."""
         assert self._ask is not None
+        assert self._door is not None
         self._came = asyncio.get_running_loop().create_future()
+        # it listens before anybody is asked: a quick browser is back before the answer
+        self._desk = await asyncio.start_server(self._meet_browser, sock=self._door.dup())
         question = Question(self._config.name, "url", "wants you to log in", url=clean(url, limit=8000))
         try:
             answer = await self._ask(question)
@@ -263,11 +276,8 @@ class SdkOAuth:
 
     async def _come_back(self) -> AuthorizationCodeResult:
         """Wait for the browser to come back with the code (RFC 8252 §7.3)."""
-        assert self._door is not None
         assert self._came is not None
-        server = await asyncio.start_server(self._meet_browser, sock=self._door.dup())
-        async with server:
-            return await self._came
+        return await self._came
 
     async def _meet_browser(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError):

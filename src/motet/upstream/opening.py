@@ -12,11 +12,13 @@ from motet.events import Emit, nobody
 from motet.upstream.answers import Reader
 from motet.upstream.connection import Connection, OnChanged
 from motet.upstream.link import Link
+from motet.upstream.negotiation import HANDSHAKE
 from motet.upstream.session import Session
 from motet.upstream.stdio import StdioLink
 
 ABANDON_WITHIN = 2.0
 """Seconds for clearing away a connection that did not come about."""
+_AFTERWARDS = 0.05
 
 
 async def open_connection(
@@ -42,10 +44,34 @@ async def open_connection(
     """
     reader = Reader(config.name, secrets=config.secrets, depth=config.limits.depth)
     session = Session(config, reader, on_changed=on_changed, emit=emit, ask=ask)
+    try:
+        await _attempt(config, session, reader, deadline, remembered, ask=ask, memory=memory)
+    except _LeftAtTheProbe:
+        # servers that know `initialize` only, and are strict about it, leave at anything else
+        await _attempt(config, session, reader, deadline, HANDSHAKE[-1], ask=ask, memory=memory)
+    return session
+
+
+class _LeftAtTheProbe(ServerUnavailable):
+    """The process read the modern era's question and left without a word."""
+
+
+async def _attempt(
+    config: ServerConfig,
+    session: Session,
+    reader: Reader,
+    deadline: float,
+    remembered: str | None,
+    *,
+    ask: Ask | None,
+    memory: Path | None,
+) -> None:
+    """One link, negotiated or cleared away."""
     link: Link | None = None
     try:
         try:
-            async with asyncio.timeout_at(deadline):
+            # the requests inside end at the deadline by themselves, and know more of what they were waiting for
+            async with asyncio.timeout_at(deadline + _AFTERWARDS):
                 link = await _link(config, session, reader, ask=ask, memory=memory)
                 session.carry(link)
                 await session.negotiate(deadline=deadline, remembered=remembered)
@@ -54,12 +80,15 @@ async def open_connection(
                 _silence(config, link), server=config.name, reason="connect" if link is None else "handshake"
             ) from None
         except CallError as error:
-            raise _unavailable(config, link, error) from error.__cause__
+            why = _unavailable(config, link, error)
+            probed = config.era == "auto" and remembered not in HANDSHAKE
+            if probed and isinstance(link, StdioLink) and link.read_everything and not link.received:
+                raise _LeftAtTheProbe(why.message, server=config.name, reason=why.reason) from None
+            raise why from error.__cause__
     except BaseException:  # whatever it was, nothing of the attempt may be left
         if link is not None:
             await session.close(within=ABANDON_WITHIN)
         raise
-    return session
 
 
 async def _link(
@@ -95,6 +124,9 @@ def _unavailable(config: ServerConfig, link: Link | None, error: CallError) -> S
     match error:
         case NeedsAuth():
             return error
+        case DeadlineExceeded(sent="no"):
+            why = "no connection in time" if isinstance(config.transport, HttpTransport) else error.message
+            return ServerUnavailable(why, server=name, reason="connect")
         case DeadlineExceeded():
             return ServerUnavailable(_silence(config, link), server=name, reason="handshake")
         case ConnectionLost():

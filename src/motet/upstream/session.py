@@ -37,6 +37,7 @@ from motet.upstream.sanitise import clean, clean_line, clean_tree
 
 INSTRUCTIONS_LIMIT = 20_000
 """Characters of a server's instructions that are kept."""
+LISTEN_PAUSE = 1.0
 LISTEN_LONG = 60.0
 LISTEN_PAUSE_CAP = 60.0
 COALESCE = 0.2
@@ -45,6 +46,8 @@ STATE_ROUNDS = 20
 """Rounds in which a server only hands us its state and asks nothing."""
 ASKING_AT_ONCE = 8
 NOTICE_EVERY = 1.0
+LESSER_LISTS = 10.0
+"""Seconds for resources, templates and prompts together."""
 
 _CHANGED: Mapping[str, ListKind] = {
     "notifications/tools/list_changed": "tools",
@@ -419,8 +422,10 @@ class Session:
 
     async def list_all(self, *, deadline: float) -> Listing:
         """All lists the server has, bounded in pages, entries and bytes. Raises CallError when `tools/list` fails."""
+        # a server that is silent about its lesser lists must not hold up the use of its tools
+        lesser = min(deadline, self._loop.time() + LESSER_LISTS)
         made, maps = await listing.collect(
-            lambda method, params: self._request(method, params, until=deadline),
+            lambda method, params: self._request(method, params, until=deadline if method == "tools/list" else lesser),
             self._reader,
             self._capabilities,
             self._config.limits,
@@ -455,7 +460,7 @@ class Session:
     async def _keep_listening(self, kinds: list[ListKind]) -> None:
         """Hold a `subscriptions/listen` stream open. After a loss, the lists count as changed."""
         params: dict[str, Json] = {"notifications": {f"{kind}ListChanged": True for kind in kinds}}
-        pause, number = 1.0, 0
+        pause, number = LISTEN_PAUSE, 0
         while not self._link.closed.done():
             number += 1
             began = self._loop.time()
@@ -466,8 +471,8 @@ class Session:
                     return  # it has no subscriptions, whatever it declares
             except CallError:
                 pass
-            pause = 1.0 if self._loop.time() - began > LISTEN_LONG else min(pause * 2, LISTEN_PAUSE_CAP)
             await asyncio.sleep(pause)
+            pause = LISTEN_PAUSE if self._loop.time() - began > LISTEN_LONG else min(pause * 2, LISTEN_PAUSE_CAP)
             self._changed(*kinds)
 
     def _text(self, said: object) -> str:

@@ -61,7 +61,7 @@ class Parser:
                 self._field(line)
             elif (event := self._dispatch()) is not None:
                 found.append(event)
-        self._size = len(self._rest[0]) + sum(map(len, self._data))
+        self._size = len(self._rest[0]) + sum(map(len, self._data)) + len(self._data)
         self._check()
         return found
 

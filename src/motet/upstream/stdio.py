@@ -8,12 +8,18 @@ transport's, from which it could not be taken back) until there is room or its c
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import re
+import socket
+import stat
+import sys
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
+from fcntl import ioctl
 from json import JSONDecoder
+from termios import FIONREAD
 from typing import cast
 
 import msgspec
@@ -55,6 +61,9 @@ class StdioLink(Channel, asyncio.SubprocessProtocol):
         # outgoing
         self._full = False
         self._deaf = False
+        self._watched: int | None = None
+        self.read_everything = False
+        """Had it read all that was written when it left at once? Then perhaps it left because of that."""
         self._queue: dict[Ident, bytes] = {}
         self._queued = 0
         self._posts = 0
@@ -93,10 +102,7 @@ class StdioLink(Channel, asyncio.SubprocessProtocol):
             raise ServerUnavailable(
                 f"cannot start {clean_line(transport.command)}: {clean_line(why)}", server=config.name, reason="spawn"
             ) from None
-        link._child = child
         link._pid = child.get_pid()
-        link._stdin = cast("asyncio.WriteTransport", child.get_pipe_transport(0))
-        link._stdin.set_write_buffer_limits(high=0)
         return link
 
     _child: asyncio.SubprocessTransport
@@ -125,8 +131,15 @@ class StdioLink(Channel, asyncio.SubprocessProtocol):
             "exit_code": self._exit,
         }
 
-    def adopt(self, version: str, *, modern: bool) -> None:
-        """Nothing to do: the pipe shows no version."""
+    def adopt(self, version: str, *, modern: bool) -> None:  # noqa: ARG002 - the pipe shows no version
+        """From now on nobody asks why the server left at once."""
+        if version:
+            self._unwatch()
+
+    def _unwatch(self) -> None:
+        if self._watched is not None:
+            os.close(self._watched)
+            self._watched = None
 
     async def close(self, *, within: float) -> None:
         """Stdin closed, SIGTERM, SIGKILL: to the whole family, within so many seconds."""
@@ -149,6 +162,7 @@ class StdioLink(Channel, asyncio.SubprocessProtocol):
                 self._child.close()
 
     def _hang_up(self) -> None:
+        self._unwatch()
         if self._deaf:
             return
         if self._full:
@@ -310,7 +324,7 @@ class StdioLink(Channel, asyncio.SubprocessProtocol):
         named = _HEAD_ID.search(head) or _TAIL_ID.search(tail)
         if named is not None:
             self._settle(cast("Ident", orjson.loads(named.group(1))), error)
-        elif len(self._waiting) == 1 and b'"method"' not in head:
+        elif len(self._waiting) == 1 and _START.match(head) and b'"method"' not in head:
             self._settle(next(iter(self._waiting)), error)
 
     def _remember_stderr(self, data: bytes) -> None:
@@ -325,8 +339,17 @@ class StdioLink(Channel, asyncio.SubprocessProtocol):
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._child = cast("asyncio.SubprocessTransport", transport)  # it may exit before `spawn` has it
+        self._stdin = cast("asyncio.WriteTransport", self._child.get_pipe_transport(0))
+        self._stdin.set_write_buffer_limits(high=0)
+        self._watched = os.dup(self._stdin.get_extra_info("pipe").fileno())
+
     def process_exited(self) -> None:
         self._exit = self._child.get_returncode()
+        if self._watched is not None:
+            self.read_everything = _all_read(self._watched)
+            self._unwatch()
         self._loop.call_later(0.25, self._end, "")  # stdout may still hold answers; a grandchild may hold it open
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
@@ -351,3 +374,11 @@ class StdioLink(Channel, asyncio.SubprocessProtocol):
 
 
 _START_TEXT = re.compile(r'\{\s*"(?:jsonrpc|id|result|error|method)"\s*:')
+
+
+def _all_read(fd: int) -> bool:
+    """Had the other end, which is gone, read all that was written to it?"""
+    if stat.S_ISSOCK(os.fstat(fd).st_mode):  # what asyncio gives a child as its stdin: unread data is a reset
+        with socket.socket(fileno=os.dup(fd)) as end:
+            return end.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != errno.ECONNRESET
+    return not int.from_bytes(ioctl(fd, FIONREAD, b"\0\0\0\0"), sys.byteorder)

@@ -26,7 +26,7 @@ from motet.catalog.catalog import ServerCatalog, stale
 from motet.catalog.listing import read_prompts, read_resources, read_templates, read_tools
 from motet.catalog.model import Boundary, LeftOut, Prompt
 from motet.catalog.tool import Tool
-from motet.config.model import HttpTransport, ServerConfig
+from motet.config.model import HttpTransport, ServerConfig, StdioTransport
 from motet.errors import CallError, ConnectionLost, DeadlineExceeded, NeedsAuth, ServerUnavailable
 from motet.events import CatalogChanged, Emit, Noticed, ServerChanged, State
 from motet.resilience.pipeline import Chance, Clock
@@ -44,6 +44,10 @@ LOOK_AGAIN = 60.0
 """Seconds until a list that could not be fetched again is tried once more."""
 AUTH_EVERY = 300.0
 """Seconds between two looks at a server that wanted credentials."""
+NOTICE_WITHIN = 0.02
+"""Seconds for a connection that refused a call to turn out to be gone."""
+LONGEST_PAUSE = 0.05
+"""Seconds between two starts, at most."""
 CLOSE_GRACE = 2.0
 """Seconds over its own bound that closing a connection may take before it is given up."""
 
@@ -80,6 +84,27 @@ class Owner(Protocol):
         ...
 
 
+class Pace:
+    """Starting a process holds the event loop for milliseconds: one start at a time, and as long a pause after each.
+
+    Shared by all servers of a host, so that five hundred starts, or a storm of restarts, leave half of the loop's time
+    to everybody else.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._free = asyncio.Lock()
+
+    async def turn(self) -> None:
+        """Returns when it is the caller's turn to start a process, which it does before it next waits."""
+        await self._free.acquire()
+        began = self._clock()
+        asyncio.get_running_loop().call_soon(self._started, began)
+
+    def _started(self, began: float) -> None:
+        asyncio.get_running_loop().call_later(min(self._clock() - began, LONGEST_PAUSE), self._free.release)
+
+
 class Supervisor:
     """One server. `run` is the body of its owner task; everything else may be called from any task of the loop."""
 
@@ -92,6 +117,7 @@ class Supervisor:
         clock: Clock,
         wall: Clock,
         chance: Chance,
+        pace: Pace,
         part: ServerCatalog | None = None,
         ask: Ask | None = None,
         memory: Path | None = None,
@@ -109,11 +135,14 @@ class Supervisor:
         """Why it is not ready, as the error that calls get."""
         self.settled = asyncio.Event()
         """Set once it has been ready, or has failed, for the first time."""
+        self.begun = not config.enabled or config.lazy
+        """Has it had its turn to start for the first time?"""
         self._owner = owner
         self._emit = emit
         self._clock = clock
         self._wall = wall
         self._chance = chance
+        self._pace = pace
         self._ask = ask
         self._memory = memory
         self._open = opening
@@ -203,7 +232,11 @@ class Supervisor:
 
     async def _just_lost(self, connection: Connection) -> bool:
         """Nothing was sent: is that because the connection went away a moment ago, so that the next one will do?"""
-        await asyncio.sleep(0)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(NOTICE_WITHIN):
+                await connection.wait_closed()
+                if self._connection is connection:
+                    self._connection = None  # a moment before its watcher does
         return self._connection is not connection
 
     def _count_once(self, connection: Connection, error: ConnectionLost) -> None:
@@ -240,6 +273,8 @@ class Supervisor:
 
     def _refuse(self, deadline: float) -> None:
         """Raises when waiting until then cannot help."""
+        if self._wanted:
+            return  # somebody woke it: it is about to be tried
         if self.state == "needs_auth" and self.error is not None:
             raise NeedsAuth(self.error.message, server=self.name, reason="needs_auth", hint=self.error.hint)
         if self.state == "disabled":
@@ -315,12 +350,15 @@ class Supervisor:
 
     async def _life(self) -> None:
         """One start, and what comes of it."""
-        self._restarts.started(self._clock())
         self.next_try = None
         self._lost = None
         self._dirty = self._held = False
         self._look_again_at = None
         self._set("connecting", self.reason if self.state in ("down", "parked") else "")
+        if isinstance(self.config.transport, StdioTransport):
+            await self._pace.turn()
+        self.begun = True
+        self._restarts.started(self._clock())
         deadline = self._clock() + self.config.timeout.connect
         connection: Connection | None = None
         try:
@@ -331,6 +369,11 @@ class Supervisor:
                 await self._close(connection)
                 connection = None
                 await self._failed(error)
+                return
+            except Exception as why:  # noqa: BLE001 - a mistake of ours costs this one server, by name, not its owner
+                await self._close(connection)
+                connection = None
+                await self._failed(self._mistake(why))
                 return
             self._come_up(connection)
             why = await self._serve(connection)
@@ -350,6 +393,11 @@ class Supervisor:
             ask=self._ask,
             memory=self._memory,
         )
+
+    def _mistake(self, why: Exception) -> ServerUnavailable:
+        message = clean(f"it could not be connected: {type(why).__name__}: {why}", secrets=self.config.secrets)
+        self._notice("internal", message)
+        return ServerUnavailable(message, server=self.name, reason="handshake")
 
     def _come_up(self, connection: Connection) -> None:
         self._restarts.up(self._clock())
@@ -454,7 +502,8 @@ class Supervisor:
     async def _list(self, connection: Connection, deadline: float) -> None:
         try:
             async with asyncio.timeout_at(deadline):
-                listing = await connection.list_all(deadline=deadline)
+                left = deadline - self._clock()  # a list that never comes must leave time for those that did
+                listing = await connection.list_all(deadline=deadline - left / 4)
                 part = await self._read(connection, listing)
         except TimeoutError:
             raise ServerUnavailable(

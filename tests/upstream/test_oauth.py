@@ -1,0 +1,254 @@
+"""Logging in, against a tiny authorization server: refresh before login, one login for many, tokens kept closely."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import stat
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import aiohttp
+import pytest
+
+from motet.calls import Answer, Ask, Call, Question
+from motet.config.model import HttpTransport, OAuth, ServerConfig
+from motet.errors import NeedsAuth
+from motet.upstream.opening import open_connection
+from upstream.bench import Bench, soon
+from upstream.faulty_http import Answered, FaultyHttp, Request, done
+
+
+@dataclass
+class Authority:
+    """Authorization server and protected resource on one origin."""
+
+    good: set[str] = field(default_factory=set[str])
+    granted: list[str] = field(default_factory=list[str])
+    """The grant type of every token request."""
+    refresh_works: bool = True
+    offers_refresh: bool = True
+    server: FaultyHttp | None = None
+    issued: int = 0
+    scope_needed: str | None = None
+
+    @property
+    def origin(self) -> str:
+        assert self.server is not None
+        return self.server.url.removesuffix("/mcp")
+
+    async def before(self, r: Request) -> None:
+        path = urlsplit(r.path)
+        if path.path == "/mcp":
+            await self._resource(r)
+            return
+        reply: dict[str, Any] | None = None
+        if path.path.startswith("/.well-known/oauth-protected-resource"):
+            reply = {"resource": f"{self.origin}/mcp", "authorization_servers": [self.origin]}
+        elif path.path.startswith("/.well-known/oauth-authorization-server"):
+            reply = {
+                "issuer": self.origin,
+                "authorization_endpoint": f"{self.origin}/authorize",
+                "token_endpoint": f"{self.origin}/token",
+                "registration_endpoint": f"{self.origin}/register",
+                "response_types_supported": ["code"],
+                "grant_types_supported": ["authorization_code", "refresh_token", "client_credentials"],
+                "code_challenge_methods_supported": ["S256"],
+                "token_endpoint_auth_methods_supported": ["none", "client_secret_basic"],
+            }
+        elif path.path == "/register":
+            reply = {**r.body, "client_id": "registered", "token_endpoint_auth_method": "none"}
+        elif path.path == "/token":
+            reply = await self._token(r)
+        elif path.path == "/authorize":
+            asked = parse_qs(path.query)
+            back = urlencode({"code": "c0de", "state": asked["state"][0]})
+            await r.answer(b"", 302, location=f"{asked['redirect_uri'][0]}?{back}")
+            raise Answered
+        await r.answer(json.dumps(reply).encode(), 200 if reply is not None else 404)
+        raise Answered
+
+    async def _resource(self, r: Request) -> None:
+        token = r.headers.get("authorization", "").removeprefix("Bearer ")
+        if token not in self.good:
+            where = f'Bearer resource_metadata="{self.origin}/.well-known/oauth-protected-resource/mcp"'
+            await r.answer(b"", 401, www_authenticate=where)
+            raise Answered
+
+    async def _token(self, r: Request) -> dict[str, Any]:
+        grant = parse_qs(r.raw.decode())["grant_type"][0]
+        self.granted.append(grant)
+        if grant == "refresh_token" and not self.refresh_works:
+            await r.answer(b'{"error": "invalid_grant"}', 400)
+            raise Answered
+        self.issued += 1
+        token = f"token-{self.issued}"
+        self.good = {token}
+        reply: dict[str, Any] = {"access_token": token, "token_type": "Bearer", "expires_in": 3600}
+        if self.offers_refresh and grant != "client_credentials":
+            reply["refresh_token"] = f"refresh-{self.issued}"
+        return reply
+
+
+@asynccontextmanager
+async def authority(**more: Any) -> AsyncGenerator[tuple[Authority, FaultyHttp]]:
+    rules = Authority(**more)
+    async with FaultyHttp(done, before=rules.before) as server:
+        rules.server = server
+        yield rules, server
+
+
+class Robot:
+    """Somebody who logs in at once."""
+
+    def __init__(self) -> None:
+        self.asked: list[Question] = []
+
+    async def __call__(self, question: Question) -> Answer:
+        self.asked.append(question)
+        assert question.url is not None
+        async with aiohttp.ClientSession() as browser:
+            async with browser.get(question.url, allow_redirects=False) as page:
+                back = page.headers["location"]
+            async with browser.get(back) as landed:
+                assert landed.status == 200
+        return Answer("accept")
+
+
+def config(server: FaultyHttp, auth: OAuth | None = None) -> ServerConfig:
+    return ServerConfig("guarded", HttpTransport(server.url, auth=auth or OAuth()))
+
+
+def request() -> Call:
+    return Call(server="guarded", name="t", attempt_deadline=soon(10))
+
+
+@pytest.fixture(autouse=True)
+def quiet_sdk() -> None:
+    logging.getLogger("mcp").setLevel(logging.CRITICAL)
+
+
+async def test_a_person_logs_in_once_and_calls_go_on(bench: Bench) -> None:
+    robot = Robot()
+    async with authority() as (rules, server):
+        connection = await bench.open(config(server), ask=robot)
+        for _ in range(3):
+            await connection.send(request())
+        assert rules.granted == ["authorization_code"]
+        assert [(q.server, q.kind) for q in robot.asked] == [("guarded", "url")]
+        await connection.close(within=2)
+
+
+async def test_nobody_there_to_log_in_is_needs_auth(bench: Bench) -> None:
+    async def nobody(question: Question) -> Answer | None:
+        return None
+
+    async with authority() as (_, server):
+        asks: list[Ask | None] = [None, nobody]
+        for ask in asks:
+            with pytest.raises(NeedsAuth):
+                await bench.open(config(server), ask=ask)
+
+
+async def test_client_credentials_need_nobody(bench: Bench) -> None:
+    auth = OAuth(client_id="me", client_secret="hunter2", grant="client_credentials")
+    async with authority() as (rules, server):
+        connection = await bench.open(config(server, auth))
+        await connection.send(request())
+        assert rules.granted == ["client_credentials"]
+        assert "hunter2" not in repr(auth) + repr(connection.details)
+        await connection.close(within=2)
+
+
+async def test_client_credentials_without_a_secret_are_refused(bench: Bench) -> None:
+    async with authority() as (_, server):
+        with pytest.raises(NeedsAuth, match="client_secret"):
+            await bench.open(config(server, OAuth(client_id="me", grant="client_credentials")))
+
+
+async def test_a_revoked_token_is_refreshed_before_anybody_is_asked(bench: Bench) -> None:
+    robot = Robot()
+    async with authority() as (rules, server):
+        connection = await bench.open(config(server), ask=robot)
+        rules.good = set()
+        await connection.send(request())
+        assert rules.granted == ["authorization_code", "refresh_token"]
+        assert len(robot.asked) == 1
+        await connection.close(within=2)
+
+
+async def test_a_refresh_that_fails_asks_again(bench: Bench) -> None:
+    robot = Robot()
+    async with authority(refresh_works=False) as (rules, server):
+        connection = await bench.open(config(server), ask=robot)
+        rules.good = set()
+        await connection.send(request())
+        assert rules.granted == ["authorization_code", "refresh_token", "authorization_code"]
+        assert len(robot.asked) == 2
+        await connection.close(within=2)
+
+
+async def test_many_calls_that_meet_a_401_log_in_once(bench: Bench) -> None:
+    robot = Robot()
+    async with authority() as (rules, server):
+        connection = await bench.open(config(server), ask=robot)
+        rules.good = set()
+        async with asyncio.TaskGroup() as group:
+            for _ in range(8):
+                group.create_task(connection.send(request()))
+        assert rules.granted == ["authorization_code", "refresh_token"]
+        await connection.close(within=2)
+
+
+async def test_calls_run_side_by_side(bench: Bench) -> None:
+    """The SDK's own provider would let them in one by one."""
+    together = asyncio.Barrier(4)
+
+    async def meet(r: Request) -> None:
+        async with asyncio.timeout(5):
+            await together.wait()
+        await done(r)
+
+    async with authority() as (_, server):
+        connection = await bench.open(config(server), ask=Robot())
+        server.on_call = meet
+        async with asyncio.TaskGroup() as group:
+            for _ in range(4):
+                group.create_task(connection.send(request()))
+        await connection.close(within=2)
+
+
+async def test_tokens_are_kept_in_a_file_only_we_can_read(bench: Bench, tmp_path: Path) -> None:
+    robot = Robot()
+    memory = tmp_path / "memory"
+    async with authority() as (rules, server):
+        first = await bench.open(config(server), ask=robot, memory=memory)
+        await first.close(within=2)
+        [kept] = list(memory.iterdir())
+        assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+        second = await bench.open(config(server), memory=memory)
+        await second.send(request())
+        assert rules.granted == ["authorization_code"]
+        assert len(robot.asked) == 1
+        await second.close(within=2)
+
+
+async def test_a_stranger_at_the_door_does_not_log_in() -> None:
+    """Somebody else's answer to the loopback port has another state: it is refused."""
+
+    async def ask(question: Question) -> Answer:
+        assert question.url is not None
+        back = parse_qs(urlsplit(question.url).query)["redirect_uri"][0]
+        async with aiohttp.ClientSession() as stranger, stranger.get(f"{back}?code=evil&state=wrong") as page:
+            assert page.status == 200
+        return Answer("accept")
+
+    async with authority() as (rules, server):
+        with pytest.raises(NeedsAuth, match="State"):
+            await open_connection(config(server), deadline=soon(10), on_changed=lambda _: None, ask=ask)
+        assert rules.granted == []
