@@ -8,7 +8,7 @@ settle, a server that is down and so goes unchecked. Arguments are validated aga
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Literal, TypeAlias, cast
@@ -55,8 +55,10 @@ from motet.workflow.shapes import (
     Dyn,
     Maybe,
     Object,
+    Ref,
     Scalar,
     Shape,
+    Union,
     arms,
     mismatch,
     nearby,
@@ -120,7 +122,7 @@ def check(workflow: Workflow, catalog: Catalog, *, effect: EffectOf | None = Non
     shared = _Shared(catalog, effect)
     one = _Check(workflow, shared)
     one.run()
-    return Checked(in_order(shared.problems), one.plan(), workflow)
+    return Checked(in_order(shared.problems, workflow.path), one.plan(), workflow)
 
 
 def check_text(
@@ -132,7 +134,7 @@ def check_text(
         return Checked(loaded.problems, Plan(path, {}, (), (), ()))
     checked = check(loaded.workflow, catalog, effect=effect)
     workflow = None if loaded.problems else loaded.workflow
-    return replace(checked, problems=in_order([*loaded.problems, *checked.problems]), workflow=workflow)
+    return replace(checked, problems=in_order([*loaded.problems, *checked.problems], path), workflow=workflow)
 
 
 _TEXT_OR_NULL = union([STRING, NULL])
@@ -262,14 +264,13 @@ class _Check:
             **dict.fromkeys(main, DYN),
         }
         ordered = [name for level in levels for name in level]
-        waiting = [name for name in main if name not in set(ordered)]
-        for name in (*ordered, *waiting):
+        for name in dict.fromkeys((*ordered, *main)):  # those in a ring come last
             self.forward(main[name])
         self.rings(after)
         self.names.update(dict.fromkeys(final, DYN))
         self.names["steps"] = Object(dict.fromkeys(self.steps, RECORD), frozenset(self.steps))
         after = {name: step.after & final.keys() for name, step in final.items()}
-        for name in [one for level in waves(after) for one in level] or final:
+        for name in dict.fromkeys((*(one for level in waves(after) for one in level), *final)):
             self.forward(final[name])
         self.rings(after)
         for step in self.steps.values():
@@ -279,6 +280,9 @@ class _Check:
 
     def complain(self, place: Place, message: str, hint: str = "", code: str = "form") -> None:
         self.reader.complain(place, message, hint=hint, code=code)
+
+    def near(self, name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+        return nearby(name, known, cutoff) if self.reader.suggests else ""
 
     def warn(self, place: Place, message: str, hint: str = "", code: str = "form") -> None:
         self.reader.complain(place, message, hint=hint, code=code, severity="warning")
@@ -315,7 +319,7 @@ class _Check:
         for name in step.needs:
             if name not in self.steps:
                 self.complain(
-                    self.word_in(step, name), f"`needs`: there is no step `{name}`", nearby(name, self.steps), "name"
+                    self.word_in(step, name), f"`needs`: there is no step `{name}`", self.near(name, self.steps), "name"
                 )
             elif not final and name in self.workflow.final:
                 self.complain(step.place, f"`needs`: `{name}` runs under `finally`, after all others", code="name")
@@ -412,7 +416,7 @@ class _Check:
             return
         found = part.prompts.get(prompt.name)
         if found is None:
-            hint = nearby(prompt.name, part.prompts, 0.5) or _offers(part.prompts)
+            hint = self.near(prompt.name, part.prompts, 0.5) or _offers(part.prompts)
             self.complain(
                 self.tail(prompt.place, prompt.server),
                 f"server `{part.name}` has no prompt `{prompt.name}`",
@@ -486,7 +490,7 @@ class _Check:
         for name, one in given.fields.items():
             target = wanted.fields.get(name, wanted.extra)
             if target is None:
-                hint = nearby(name, wanted.fields) or (
+                hint = self.near(name, wanted.fields) or (
                     f"it takes {', '.join([*wanted.fields][:12])}" if wanted.fields else "it takes none"
                 )
                 self.complain(self.key(arguments, name, place), f"`{what}` has no argument `{name}`", hint, "argument")
@@ -495,13 +499,13 @@ class _Check:
                 self.complain(
                     self.entry(arguments, name, place), f"argument `{name}` of `{what}`: {message}", hint, "argument"
                 )
-            else:
+            elif isinstance(one, Maybe | Union | Ref):
                 self.doubts(
                     one, target, self.entry(arguments, name, place), name, what, required=name in wanted.required
                 )
         for name in sorted(wanted.required - given.fields.keys()):
             kind = say(wanted.fields.get(name, DYN))
-            near = nearby(name, [one for one in given.fields if one not in wanted.fields])
+            near = self.near(name, [one for one in given.fields if one not in wanted.fields])
             if not near or wanted.extra is not None:  # otherwise the misspelt one was told already
                 self.complain(place, f"`{what}` needs the argument `{name}` ({kind})", code="argument")
 
@@ -552,10 +556,12 @@ class _Check:
         """A server that has been listed; None, and a problem told, when there is none."""
         if not name:
             return None
-        place = replace(place, end=min(place.end, place.start + len(name))) if place.end else place
         part = self.shared.catalog.servers.get(name)
+        if part is not None and part.known and part.stale is None:
+            return part
+        place = replace(place, end=min(place.end, place.start + len(name))) if place.end else place
         if part is None:
-            hint = nearby(name, self.shared.catalog.servers, 0.5) or _offers(self.shared.catalog.servers, "servers")
+            hint = self.near(name, self.shared.catalog.servers, 0.5) or _offers(self.shared.catalog.servers, "servers")
             self.complain(place, f"there is no server `{name}`", hint, "server")
             return None
         if not part.known:
@@ -580,7 +586,7 @@ class _Check:
         if left is not None:
             self.complain(place, f"tool `{call.tool}` of server `{part.name}` cannot be used: {left}", code="tool")
         else:
-            hint = nearby(call.tool, part.tools, 0.5) or _offers(part.tools)
+            hint = self.near(call.tool, part.tools, 0.5) or _offers(part.tools)
             self.complain(place, f"server `{part.name}` has no tool `{call.tool}`", hint, "tool")
         return None
 

@@ -395,7 +395,7 @@ def _escape_offsets(raw: str, at: int, found: list[int], *, joins: bool) -> int:
         return run.end() if run else at + 2
     length = {"x": 4, "u": 6, "U": 10}.get(kind, 2)
     found.append(at)
-    if joins and re.match(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F]", raw[at : at + 9]):
+    if joins and re.match(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F]", raw[at : at + 10]):
         return at + 12
     return at + length
 

@@ -8,9 +8,11 @@ here that opens files, and only when no `read` is given. A loaded workflow can b
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import posixpath
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeAlias, cast
@@ -149,8 +151,22 @@ class Loaded:
 def parsed(text: str, *, path: str = "", read: ReadText | None = None) -> Loaded:
     """The same as `load_text`, with the problems as values."""
     files = _Files(read)
-    workflow = files.workflow(text, path, ())
-    return Loaded(workflow, in_order(files.problems), files.sources)
+    with _collector_paused(len(text) > 200_000):
+        workflow = files.workflow(text, path, ())
+    return Loaded(workflow, in_order(files.problems, path), files.sources)
+
+
+@contextmanager
+def _collector_paused(large: bool) -> Iterator[None]:  # noqa: FBT001 - private, one caller
+    """All that loading builds is kept, so for a large file looking for garbage meanwhile costs more than loading it."""
+    if not large or not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _why(error: Exception) -> str:

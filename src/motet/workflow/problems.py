@@ -37,7 +37,7 @@ class Problem:
         number = str(self.place.line)
         lead = "".join("\t" if char == "\t" else " " for char in shown[:column])
         caret = f" {' ' * len(number)} | {lead}{'^' * width}"
-        return f"{head}\n {number} | {shown}\n{caret}" + (f" {self.hint}" if self.hint else "")
+        return f"{_printable(head)}\n {number} | {shown}\n{caret}" + (f" {_printable(self.hint)}" if self.hint else "")
 
     def to_json(self) -> Json:
         """The same for programs; `line` and `column` count from 1, `end` is the column after the last character."""
@@ -53,11 +53,13 @@ class Problem:
         }
 
 
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() or char == "\t" else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
 def _window(line: str, column: int) -> tuple[str, int]:
     """At most some 200 characters of a line, around the column, with nothing in it that moves a terminal's cursor."""
-    clean = "".join(
-        char if char.isprintable() or char == "\t" else "\N{REPLACEMENT CHARACTER}" for char in line[: column + 400]
-    )
+    clean = _printable(line[: column + 400])
     column = min(column, len(clean))
     if len(clean) <= 200:
         return clean, column
@@ -99,9 +101,9 @@ class Source:
         return Problem(severity, code, message, hint, place, self.path, self.line(place.line))
 
 
-def in_order(problems: list[Problem]) -> tuple[Problem, ...]:
-    """By file and place, each once. Where an error stands, a warning about the same words is left out."""
-    files = {name: index for index, name in enumerate(dict.fromkeys(problem.file for problem in problems))}
+def in_order(problems: list[Problem], first: str = "") -> tuple[Problem, ...]:
+    """By file (`first` first) and place, each once. Where an error stands, no warning about the same words."""
+    files = {name: index for index, name in enumerate(dict.fromkeys([first, *(problem.file for problem in problems)]))}
     errors: dict[tuple[str, int], list[Place]] = {}
     for problem in problems:
         if problem.severity == "error":

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from motet.workflow.expressions.infer import Facts, facts
+from motet.workflow.expressions.tree import path_of
 from motet.workflow.model import Place, Value
 from motet.workflow.plan import Flow
 from motet.workflow.problems import Problem, Source
@@ -29,7 +30,7 @@ from motet.workflow.shapes import (
 from motet.workflow.values import Code, Fields, Fixed, Many, Text
 
 SUGGESTIONS = 200
-"""So many problems of one file come with a `did you mean`; looking for names costs time."""
+"""So many problems come with a `did you mean`: looking for names takes time."""
 
 
 @dataclass(slots=True)
@@ -43,6 +44,11 @@ class Reader:
     """Names of steps: what is read of them is a flow."""
     seen: Callable[[Code], None] | None = None
     """Told of every expression that was read."""
+
+    @property
+    def suggests(self) -> bool:
+        """Is it still worth looking for what was meant?"""
+        return len(self.problems) < SUGGESTIONS
 
     def complain(
         self,
@@ -88,11 +94,10 @@ class Reader:
 
     def code(self, value: Code, names: Mapping[str, Shape], step: str, where: str, known: Facts | None) -> Shape:
         """The shape of one expression."""
-        made, findings = value.expression.check(names, known)
+        made, findings = value.expression.check(names, known, suggest=self.suggests)
         for finding in findings:
             place = value.spot(finding.at, finding.width)
-            hint = finding.hint if len(self.problems) < SUGGESTIONS else ""
-            self.complain(place, finding.message, hint=hint, code=finding.code, severity=finding.severity)
+            self.complain(place, finding.message, hint=finding.hint, code=finding.code, severity=finding.severity)
         self.note(value, step, where)
         if self.seen is not None:
             self.seen(value)
@@ -122,11 +127,8 @@ class Reader:
             hint = "choose a field, or put items together with `.join(…)`" if alternatives[0] != NULL else ""
             self.complain(place, f"{say(given)} inside text", hint=hint)
         elif NULL in alternatives and not any(one.place == place for one in self.problems):
-            hint = (
-                f"choose what to write then: `{value.expression.text} != null ? … : …`"
-                if len(value.expression.text) < 40
-                else ""
-            )
+            path = path_of(value.expression.tree)
+            hint = f"choose what to write then: `{value.expression.text} != null ? … : …`" if path is not None else ""
             self.complain(
                 place, "this may be null, which is an error inside text", hint=hint, code="null", severity="warning"
             )

@@ -53,6 +53,7 @@ from motet.workflow.model import (
     Read,
     RunWorkflow,
     SetValues,
+    Step,
     ToolCall,
     Wait,
     Workflow,
@@ -110,7 +111,8 @@ def bind_inputs(workflow: Workflow, given: Mapping[str, Json]) -> dict[str, Json
 class RunState:
     """One run. Begin it with a `Began` entry, then `apply` every entry in the order of the journal."""
 
-    def __init__(self, workflow: Workflow, began: Began, *, durable: bool = False) -> None:
+    def __init__(self, workflow: Workflow, began: Began, *, durable: bool = False, held: bool = False) -> None:
+        """`held`: steps will be added by `grow`, and it stays open until `close`."""
         self.run = began.run
         self.durable = durable
         """Does an unknown outcome wait for a person, or end the run?"""
@@ -131,6 +133,9 @@ class RunState:
         inputs = bind_inputs(workflow, began.inputs)
         self.root = Frame(workflow, inputs, prefix="", generation=str(began.generation), parent=None, at=began.at)
         self._open(self.root, workflow.timeout)
+        self.held = held
+        """Will more steps come?"""
+        self.root.open += held
         self._work()
 
     # -- what may be done now -------------------------------------------------------------------------------------
@@ -171,10 +176,10 @@ class RunState:
             heapq.heappop(self._alarms)
         return self._alarms[0][0] if self._alarms else None
 
-    def due(self, now: float) -> Entry | None:
-        """One entry that has become due, to be journalled and applied; None when there is none yet."""
+    def due(self, now: float, *, within: float = 0.0) -> Entry | None:
+        """One entry that has become due, or will `within` seconds, to be journalled and applied; None: none yet."""
         at = self.wakes_at()
-        if at is None or at > now:
+        if at is None or at > now + within:
             return None
         _, _, kind, key = self._alarms[0]
         if kind == "frame":
@@ -288,6 +293,30 @@ class RunState:
         frame = unit.node.frame
         if frame.stage == "stopping":
             self._todo.append(lambda: self._advance(frame))
+
+    # -- a workflow that grows while it runs ----------------------------------------------------------------------
+
+    def grow(self, step: Step) -> Node:
+        """One more step, possible at once. For workflows whose order is made by a function."""
+        frame = self.root
+        node = frame.nodes[step.name] = Node(frame, step, step.name, "step")
+        frame.open += 1
+        self._todo.append(lambda: self._release(node))
+        self._work()
+        return node
+
+    def close(self, at: float, *, output: Json = None, failure: tuple[str, ErrorInfo] | None = None) -> None:
+        """No more steps will come: the function has returned its output, or failed."""
+        self.at = max(self.at, at)
+        frame = self.root
+        frame.given = output
+        frame.open -= self.held
+        self.held = False
+        if failure is not None and frame.stage == "forward":
+            frame.failure = failure
+            self._stop(frame)
+        self._todo.append(lambda: self._advance(frame))
+        self._work()
 
     # -- opening a workflow ---------------------------------------------------------------------------------------
 
@@ -1154,6 +1183,7 @@ class RunState:
     def _evaluate_output(self, frame: Frame) -> None:
         value = frame.workflow.output
         if value is None:
+            frame.output = frame.given
             return
         entries = parts(value)
         output: dict[str, Json] = {}

@@ -179,6 +179,8 @@ def _merged(parts: list[Shape]) -> Shape:
 
 def seen(given: Shape) -> Shape:
     """The shape behind a `$ref`; a reference that leads nowhere, out of its document or in a circle is `Dyn`."""
+    if given.__class__ is not Ref:
+        return given
     for _ in range(16):
         if not isinstance(given, Ref):
             return given
@@ -254,6 +256,8 @@ def kind(given: Shape) -> str:
 
 def mismatch(given: Shape, wanted: Shape, path: str = "", depth: int = 0) -> str | None:
     """Why `given` can never be used as `wanted`, or None. A union passes when one arm may fit."""
+    if given is wanted:
+        return None
     given, wanted = seen(given), seen(wanted)
     if depth > _DEEPEST or isinstance(given, Dyn) or isinstance(wanted, Dyn):
         return None

@@ -254,6 +254,7 @@ class Frame:
         "failure",
         "final",
         "generation",
+        "given",
         "inputs",
         "missing",
         "nodes",
@@ -317,6 +318,8 @@ class Frame:
         self.taken_back = False
         """It had ended, and the workflow around it takes it back."""
         self.output: Json = None
+        self.given: Json = None
+        """The output of a function, which needs no evaluation."""
         self.missing: tuple[str, ...] = ()
         """Parts of the output that had no data."""
         self.shown: dict[str, Json] = {}

@@ -6,6 +6,7 @@ expressions of one value share one budget.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias, cast
@@ -228,27 +229,26 @@ def spans(text: str) -> Iterator[Span | int]:
         at = text.find("${{", end + 2)
 
 
+_MARKS = re.compile(r"'''|\"\"\"|[\"'{}]")
+_ENDS = {mark: re.compile(rf"(?:[^\\]|\\.)*?{mark}", re.DOTALL) for mark in ("'", '"', "'''", '"""')}
+
+
 def _closing(text: str, at: int) -> int | None:
-    depth, quote = 0, ""
-    while at < len(text):
-        char = text[at]
-        if quote:
-            if char == "\\":
-                at += 1
-            elif text.startswith(quote, at):
-                at += len(quote) - 1
-                quote = ""
-        elif char in "'\"":
-            quote = char * 3 if text.startswith(char * 3, at) else char
-            at += len(quote) - 1
-        elif char == "{":
+    """Where the `}}` stands that closes an expression."""
+    depth = 0
+    while (found := _MARKS.search(text, at)) is not None:
+        mark, at = found[0], found.end()
+        if mark == "{":
             depth += 1
-        elif char == "}":
-            if depth:
-                depth -= 1
-            elif text.startswith("}}", at):
-                return at
-        at += 1
+        elif mark != "}":
+            end = _ENDS[mark].match(text, at)
+            if end is None:
+                return None
+            at = end.end()
+        elif depth:
+            depth -= 1
+        elif text.startswith("}", at):
+            return at - 1
     return None
 
 

@@ -314,6 +314,8 @@ def _equal(left: Json, right: Json, frame: Frame, at: int) -> bool:
 
 def _within(item: Json, many: Json, frame: Frame, at: int) -> bool:
     if is_map(many):
+        if not isinstance(item, str | int | float):
+            raise Fault(f"{kind_of(item)} is no key of a map", at)
         return isinstance(item, str) and item in many
     if not is_list(many):
         hint = '; write `text.contains("part")`' if isinstance(many, str) else ""
@@ -469,39 +471,21 @@ def _map_of(pairs: list[tuple[Run, Run]], optional: frozenset[int], at: int) -> 
 
 
 def _called(forms: tuple[Function, ...], args: list[Run], node: Call) -> Run:
-    at = node.at
-    form = forms[0]
-    if len(forms) > 1 or node.target is not None:
-        return _dispatched(forms, args, node)
-    work = form.run
-    shown = form.name
-
-    def run(f: Frame) -> Json:
-        given = [arg(f) for arg in args]
-        try:
-            return work(f, *given)
-        except (TypeError, ValueError, IndexError, OverflowError, AttributeError) as error:
-            raise Fault(f"{shown}(): {_why(error)}", at) from None
-        except Fault as fault:
-            fault.at = fault.at or at
-            raise
-
-    return run
-
-
-def _dispatched(forms: tuple[Function, ...], args: list[Run], node: Call) -> Run:
-    """A method looks at what it is called on: that decides between its forms, and whether there is one."""
-    at, shown = node.at, f".{node.name}()"
+    """The kinds of what is given decide between the forms, and whether there is one."""
+    at, shown = node.at, f".{node.name}()" if node.target is not None else f"{node.name}()"
     tests = [(form.run, [_accepts(one) for one in (*form.takes, *form.may_take)]) for form in forms]
 
     def run(f: Frame) -> Json:
         given = [arg(f) for arg in args]
         for work, accepts in tests:
-            if all(accept is None or type(value) in accept for accept, value in zip(accepts, given, strict=False)):
+            for accept, value in zip(accepts, given, strict=False):
+                if accept is not None and value.__class__ not in accept:
+                    break
+            else:
                 try:
                     return work(f, *given)
-                except (TypeError, ValueError, IndexError, OverflowError, AttributeError) as error:
-                    raise Fault(f"{shown}: {_why(error)}", at) from None
+                except (TypeError, ValueError, IndexError, OverflowError) as error:
+                    raise Fault(f"{shown}: {error}", at) from None
                 except Fault as fault:
                     fault.at = fault.at or at
                     raise
@@ -530,10 +514,6 @@ def _accepts(wanted: Shape) -> frozenset[type] | None:
     if "any" in kinds:
         return None
     return frozenset(one for name in kinds for one in _PYTHON.get(name, ()))
-
-
-def _why(error: Exception) -> str:
-    return str(error) or "not for these values"
 
 
 # -- macros ----------------------------------------------------------------------------------------------------------

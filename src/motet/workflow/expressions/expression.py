@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Protocol
 
 from motet.calls import Json
@@ -46,8 +47,9 @@ class Expression:
     """It only points at data, which passes through untouched."""
 
     @staticmethod
+    @lru_cache(maxsize=8192)
     def parse(text: str) -> Expression:
-        """Raises `Mistake`: it cannot be read, or names a function that does not exist."""
+        """Raises `Mistake`: it cannot be read, or names a function that does not exist. The same text is read once."""
         tree = parse(text)
         run, slots = compiled(tree)
         return Expression(text, tree, reads_of(tree), slots, run, points(tree))
@@ -57,9 +59,11 @@ class Expression:
         """How many nodes its tree has."""
         return measure(self.tree)[0]
 
-    def check(self, names: Mapping[str, Shape], known: Facts | None = None) -> tuple[Shape, list[Finding]]:
-        """The shape it comes to, and everything wrong with it."""
-        return inferred(self.tree, names, known or {})
+    def check(
+        self, names: Mapping[str, Shape], known: Facts | None = None, *, suggest: bool = True
+    ) -> tuple[Shape, list[Finding]]:
+        """The shape it comes to, and everything wrong with it; `suggest`: also what was probably meant."""
+        return inferred(self.tree, names, known or {}, suggest=suggest)
 
     def evaluate(self, scope: Mapping[str, Json], *, budget: int = BUDGET) -> Json:
         """The JSON it comes to, times as text. Raises `Fault`; `Missing` when it needs data that is absent."""

@@ -94,6 +94,8 @@ def split(frame: Frame, text: str, separator: str, limit: int = -1) -> list[str]
     _scan(frame, text)
     frame.spend(len(text) if separator == "" else text.count(separator), 0)
     if separator == "":
+        if not text:
+            return [""]
         return list(text) if limit < 0 or limit >= len(text) else [*text[: limit - 1], text[limit - 1 :]]
     return text.split(separator, limit - 1 if limit > 0 else -1)
 
@@ -238,10 +240,8 @@ def to_string(_: Frame, value: Json) -> str:
 
 def to_int(_: Frame, value: Json) -> int:
     match value:
-        case bool():
-            raise TypeError("bool is not a number; write `x ? 1 : 0`")
         case int():
-            made = value
+            made = int(value)
         case float():
             if not math.isfinite(value):
                 raise ValueError(f"{number_text(value)} is not an integer")

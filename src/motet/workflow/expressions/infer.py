@@ -8,7 +8,7 @@ is a warning; what can never be is an error.
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, cast
 
@@ -103,16 +103,22 @@ class Finding:
     code: str = "type"
 
 
-def inferred(tree: Expr, names: Mapping[str, Shape], known: Facts) -> tuple[Shape, list[Finding]]:
-    """The shape of a tree where these names stand for these shapes, and what is wrong with it."""
-    checker = _Checker(ChainMap({}, cast("MutableMapping[str, Shape]", names)), known)
+def inferred(
+    tree: Expr, names: Mapping[str, Shape], known: Facts, *, suggest: bool = True
+) -> tuple[Shape, list[Finding]]:
+    """The shape of a tree where these names stand for these shapes, and what is wrong with it.
+
+    `suggest`: look for the names that were probably meant, which takes time.
+    """
+    checker = _Checker(ChainMap({}, cast("MutableMapping[str, Shape]", names)), known, suggest=suggest)
     return checker.shape(tree), checker.findings
 
 
 class _Checker:
-    def __init__(self, scope: ChainMap[str, Shape], known: Facts) -> None:
+    def __init__(self, scope: ChainMap[str, Shape], known: Facts, *, suggest: bool) -> None:
         self.scope: ChainMap[str, Shape] = scope
         self.known = known
+        self.suggest = suggest
         self.findings: list[Finding] = []
 
     def wrong(self, message: str, at: int, width: int = 1, hint: str = "", code: str = "type") -> Shape:
@@ -121,6 +127,9 @@ class _Checker:
 
     def doubt(self, message: str, at: int, width: int, hint: str, code: str) -> None:
         self.findings.append(Finding(message, at, width, hint, "warning", code))
+
+    def near(self, name: str, known: Iterable[str]) -> str:
+        return nearby(name, known) if self.suggest else ""
 
     def under(self, known: Facts, node: Expr) -> Shape:
         before, self.known = self.known, {**self.known, **known}
@@ -141,12 +150,12 @@ class _Checker:
 
     def shape(self, node: Expr) -> Shape:  # noqa: C901 - one line for each kind of node
         match node:
-            case Const(value):
-                return literal(value)
-            case Ident():
-                return self.sure(node, self.ident(node))
             case Select():
                 return self.sure(node, self.select(node))
+            case Ident():
+                return self.sure(node, self.ident(node))
+            case Const(value):
+                return literal(value)
             case Index():
                 return self.sure(node, self.index(node))
             case Unary():
@@ -173,6 +182,8 @@ class _Checker:
         return given.of if optional and isinstance(given, Maybe) else given
 
     def sure(self, node: Expr, given: Shape) -> Shape:
+        if not self.known:
+            return given
         path = path_of(node)
         return without_null(given) if path is not None and self.known.get(path) == "not null" else given
 
@@ -184,7 +195,9 @@ class _Checker:
             return self.scope[name]
         if name in TYPE_NAMES:
             return TYPE
-        hint = f"CEL writes `{_WORDS[name]}`" if name in _WORDS else nearby(name, self.scope) or _OTHERS.get(name, "")
+        hint = (
+            f"CEL writes `{_WORDS[name]}`" if name in _WORDS else self.near(name, self.scope) or _OTHERS.get(name, "")
+        )
         return self.wrong(f"unknown name `{name}`", node.at, len(name), hint, "name")
 
     def select(self, node: Select) -> Shape:
@@ -192,7 +205,7 @@ class _Checker:
             root = seen(self.shape(node.operand))
             if isinstance(root, Object) and root.extra is None and node.field not in root.fields:
                 what = "step" if node.operand.name == "steps" else "input"
-                hint = nearby(node.field, root.fields)
+                hint = self.near(node.field, root.fields)
                 return self.wrong(f"there is no {what} `{node.field}`", node.at, len(node.field), hint, "name")
         owner = seen(self.shape(node.operand))
         quiet = node.mode != "get"
@@ -226,7 +239,7 @@ class _Checker:
         if objects:
             hint = (
                 self.record_of(node)
-                or nearby(field, names)
+                or self.near(field, names)
                 or (f"it has {', '.join(dict.fromkeys(names[:8]))}" if names else "")
             )
             return self.wrong(f"`{text}` has no field `{field}`", at, width, hint, "field")
@@ -242,10 +255,9 @@ class _Checker:
         return f"the step's record has it: `steps.{node.operand.name}.{node.field}`" if known else ""
 
     def presence(self, node: Select, objects: list[Object]) -> None:
-        path = path_of(node)
         field = node.field
         certain = all(field in one.required or (field not in one.fields and not one.fields) for one in objects)
-        if certain or (path is not None and path in self.known) or not any(field in one.fields for one in objects):
+        if certain or not any(field in one.fields for one in objects) or path_of(node) in self.known:
             return
         text = text_of(node.operand)
         hint = f"write `{text}.?{field}.orValue(…)`, or test `has({text}.{field})` first"
@@ -281,7 +293,7 @@ class _Checker:
                                 f"there is no entry `{key.value}`",
                                 key.at,
                                 len(key.value) + 2,
-                                nearby(key.value, fields),
+                                self.near(key.value, fields),
                                 "field",
                             )
                         found.append(DYN if inner is None else inner)
@@ -311,9 +323,11 @@ class _Checker:
 
     def binary(self, node: Binary) -> Shape:
         if node.op in ("&&", "||"):
+            told = len(self.findings)
             self.truth(node.left, node.op)
+            once = node.op if len(self.findings) == told else None
             before, self.known = self.known, {**self.known, **facts(node.left, truth=node.op == "&&")}
-            self.truth(node.right, node.op)
+            self.truth(node.right, node.op) if once else self.shape(node.right)
             self.known = before
             return BOOL
         if node.op == "-" and (name := self.hyphenated(node)):

@@ -232,7 +232,7 @@ ALL: tuple[Function, ...] = (
     Function("size", (_SIZED,), INT, size_of, '"abc".size()', 3, "Characters of a text, items of a list, entries of a map.", group="lists"),
     _plain_function("size", "The same, written as a function.", size_of, (_SIZED,), INT, "size([1, 2])", 2, "lists"),
     _plain_function("string", "As text.", to_string, (union([STRING, INT, NUMBER, BOOL, TIMESTAMP, DURATION]),), STRING, 'string(3) + "!"', "3!", "conversions"),
-    _plain_function("int", "As an integer: decimals are cut off, instants become seconds since 1970.", to_int, (union([STRING, INT, NUMBER, TIMESTAMP]),), INT, 'int("42")', 42, "conversions"),
+    _plain_function("int", "As an integer: decimals are cut off, instants become seconds since 1970.", to_int, (union([STRING, INT, NUMBER, BOOL, TIMESTAMP]),), INT, 'int("42")', 42, "conversions"),
     _plain_function("double", "As a number with decimals.", to_double, (union([STRING, INT, NUMBER]),), NUMBER, 'double("1.5")', 1.5, "conversions"),
     _plain_function("bool", "As a condition, from the words `true` and `false`.", to_bool, (union([STRING, BOOL]),), BOOL, 'bool("true")', result=True, group="conversions"),
     _plain_function("type", "Its type, to be compared with `string`, `int`, `double`, `bool`, `list`, `map` or `null_type`.", type_name, (DYN,), TYPE, "type([1]) == list", result=True, group="conversions"),

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 
 from motet.workflow.expressions.tree import (
     NAMESPACES,
@@ -40,14 +39,14 @@ MAX_DEPTH = 110
 _TOKEN = re.compile(
     r"""\s*(?:
     (?P<number>\d+\.\d+(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+|\.\d+(?:[eE][-+]?\d+)?|0[xX][0-9a-fA-F]+|\d+)(?P<suffix>[A-Za-z_]\w*)?
-   |(?P<string>(?:[rR](?=['"]))?(?:'''(?:[^\\]|\\.)*?'''|\"\"\"(?:[^\\]|\\.)*?\"\"\"|'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*"))
+   |(?P<string>[rR](?:'''.*?'''|\"\"\".*?\"\"\"|'[^'\n]*'|"[^"\n]*")
+             |'''(?:[^\\]|\\.)*?'''|\"\"\"(?:[^\\]|\\.)*?\"\"\"|'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*")
    |(?P<name>[A-Za-z_][A-Za-z0-9_]*)
    |`(?P<quoted>[A-Za-z0-9_./ -]+)`
    |(?P<op>\.\?|\[\?|&&|\|\||<=|>=|==|!=|[-+*/%<>!?:.,()\[\]{}])
    )""",
     re.VERBOSE | re.DOTALL,
 )
-_RAW_TOKEN = re.compile(r"""\s*(?P<string>[rR](?:'''.*?'''|\"\"\".*?\"\"\"|'[^'\n]*'|"[^"\n]*"))""", re.DOTALL)
 _LEVELS = {
     **dict.fromkeys(("||",), 2),
     **dict.fromkeys(("&&",), 3),
@@ -106,7 +105,6 @@ _ESCAPES = {
 }
 
 
-@lru_cache(maxsize=8192)
 def parse(text: str) -> Expr:
     """The tree of an expression. Raises `Mistake`."""
     if len(text) > MAX_LENGTH:
@@ -140,7 +138,7 @@ def _tokens(text: str) -> list[_Token]:
     tokens: list[_Token] = []
     end, size = 0, len(text)
     while True:
-        match = _RAW_TOKEN.match(text, end) or _TOKEN.match(text, end)
+        match = _TOKEN.match(text, end)
         if match is None:
             at = size - len(text[end:].lstrip())
             if at >= size:
@@ -273,6 +271,11 @@ class _Parser:
             number = self.primary(negative=True)
             self.nesting -= 1
             return self.postfix(number)
+        other = self.tokens[self.position + 1].kind if self.next.text == "-" else "number"
+        if self.next.kind == "op" and self.next.text in "!-" and self.next.text != token.text and other != "number":
+            raise Mistake(f"`{self.next.text}` cannot follow `{token.text}`", self.next.at, hint="use parentheses")
+        if token.text == "-" and self.next.text == "!" and self.next.kind == "op":
+            raise Mistake("`-` takes a number", token.at)
         made = Unary(token.text, self.unary(), token.at)
         self.nesting -= 1
         return made

@@ -164,15 +164,20 @@ def number_text(value: float) -> str:
 def time_text(value: datetime) -> str:
     """RFC 3339 in UTC."""
     instant = value.astimezone(UTC)
-    tail = f".{instant.microsecond:06d}".rstrip("0") if instant.microsecond else ""
+    tail = _decimals(instant.microsecond)
     return f"{instant.year:04d}-{instant:%m-%dT%H:%M:%S}{tail}Z"
 
 
+def _decimals(micros: int) -> str:
+    """In groups of three, as protobuf's JSON has them."""
+    return "" if not micros else f".{micros // 1000:03d}" if micros % 1000 == 0 else f".{micros:06d}"
+
+
 def duration_text(value: timedelta) -> str:
-    """Seconds, as CEL writes durations: `90s`, `1.5s`."""
+    """Seconds, as CEL writes durations: `90s`, `1.500s`."""
     micros = value // timedelta(microseconds=1)
     whole, part = divmod(abs(micros), 1_000_000)
-    tail = f".{part:06d}".rstrip("0") if part else ""
+    tail = _decimals(part)
     return f"{'-' if micros < 0 else ''}{whole}{tail}s"
 
 
