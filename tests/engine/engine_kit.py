@@ -1,7 +1,7 @@
 """What the engine's tests are made of: an event loop whose time jumps, and a `Dispatch` over plain functions.
 
-`VirtualLoop` never sleeps: when nothing is ready, its clock moves to the next timer. `Servers` answers with functions; it
-retries like the host does when told so, keeps what was called in order, and knows which tools are keyed or read-only.
+`VirtualLoop` never sleeps: when nothing is ready, its clock moves to the next timer. `Servers` answers with functions;
+it retries like the host does, keeps what was called in order, and knows which tools are keyed or read-only.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 import selectors
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import orjson
 
@@ -109,7 +109,7 @@ class Servers:
         retry: Retry | None = None,
         waits: bool = True,
         on_progress: Callable[[Progress], None] | None = None,
-        round: Round | None = None,
+        round: Round | None = None,  # noqa: A002 - the specification's word
     ) -> Call:
         address = f"{server}.{name}"
         if method == "tools/call" and address not in self.tools:
@@ -174,19 +174,20 @@ class Servers:
     async def _answer(self, call: Call) -> Reply | Asked:
         if call.method == "resources/read":
             found = self.resources[call.name]
-            value = found() if callable(found) else found
+            value: Any = found() if callable(found) else found
             if isinstance(value, Awaitable):
-                value = await value
+                value = await cast("Awaitable[Any]", value)
             if isinstance(value, CallError):
                 raise value
-            parts = value if isinstance(value, list) else [{"uri": call.name, "text": value}]
+            listed = isinstance(value, list)
+            parts: Any = cast("Any", value) if listed else [{"uri": call.name, "text": value}]
             return ResourceResult(orjson.dumps({"contents": parts}))
         given = dict(call.arguments)
         if call.round is not None:
             given["_round"] = call.round
-        value = self.tools[f"{call.server}.{call.name}"](given)
+        value: Any = self.tools[f"{call.server}.{call.name}"](given)
         if isinstance(value, Awaitable):
-            value = await value
+            value = await cast("Awaitable[Any]", value)
         if isinstance(value, CallError):
             raise value
         if isinstance(value, Asked):

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from engine.engine_kit import START, Servers, arun, broken, flow, now, run, statuses, virtually
 
+from engine.engine_kit import START, Servers, arun, broken, flow, now, run, statuses, virtually
 from motet.calls import Answer, Asked, Question
 from motet.engine.memory import Run, run_workflow
 from motet.engine.report import Report

@@ -6,8 +6,8 @@ import asyncio
 from typing import Any
 
 import pytest
-from engine.engine_kit import Servers, arun, broken, flow, run, statuses, virtually
 
+from engine.engine_kit import Servers, arun, broken, flow, run, statuses, virtually
 from motet.engine.memory import Run
 from motet.errors import (
     CircuitOpen,
@@ -20,7 +20,7 @@ from motet.errors import (
     ToolError,
 )
 
-RECORD = {
+RECORD: dict[str, Any] = {
     "ok": True,
     "status": "done",
     "reason": None,
@@ -129,7 +129,8 @@ def test_a_step_that_needs_absent_data_is_skipped_and_says_whose(servers: Server
     servers.tools["b.y"] = lambda _: {}
     report = run(
         servers,
-        "steps: {s: {call: a.x, on_error: continue}, t: {call: b.y, with: {v: '${{ s.v }}'}}, u: {call: b.y, needs: [t]}}",
+        "steps: {s: {call: a.x, on_error: continue}, t: {call: b.y, with: {v: '${{ s.v }}'}}, "
+        "u: {call: b.y, needs: [t]}}",
     )
     assert (report.status, statuses(report)) == ("partial", {"s": "failed", "t": "skipped", "u": "skipped"})
     assert (report.step("t").reason, report.step("u").reason) == ("missing: s", "missing: t")
@@ -325,7 +326,8 @@ def test_on_error_call_gives_the_fallbacks_data(servers: Servers) -> None:
     servers.tools = {"a.x": lambda _: broken("a"), "b.y": lambda a: {"v": a["k"]}}
     report = run(
         servers,
-        "steps: {s: {call: a.x, on_error: {call: b.y, with: {k: '${{ steps.s.error.kind }}'}}}}\noutput: {v: '${{ s.v }}'}",
+        "steps: {s: {call: a.x, on_error: {call: b.y, with: {k: '${{ steps.s.error.kind }}'}}}}\n"
+        "output: {v: '${{ s.v }}'}",
     )
     assert (report.status, report.output, report.degraded) == ("complete", {"v": "tool_error"}, ("s",))
     assert report.step("s").via == "fallback"

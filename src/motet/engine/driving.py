@@ -16,7 +16,7 @@ from typing import cast
 import msgspec
 import orjson
 
-from motet.calls import Ask, Asked, Call, Done, Failed, Json, Outcome, Progress, Question, ResourceResult, Round
+from motet.calls import Ask, Asked, Call, Done, Failed, Json, Outcome, Progress, Question, Reply, ResourceResult, Round
 from motet.engine.ports import Dispatch, Journal, Now
 from motet.engine.secrets import Secrets
 from motet.errors import CallError, RunError
@@ -37,7 +37,10 @@ from motet.workflow.entries import (
 )
 from motet.workflow.runstate import RunState
 from motet.workflow.scopes import Act, Request
-from motet.workflow.standing import DRY, Unit
+from motet.workflow.standing import DRY, SETTLED, Node, Unit
+
+_SAME_MOMENT = 0.01
+"""Seconds within which a call's deadline and its workflow's are one."""
 
 
 class Drive:
@@ -54,7 +57,7 @@ class Drive:
         ask: Ask | None,
         secrets: Secrets,
         parallel: int = 64,
-        parks: bool = False,
+        parks: float | None = None,
         dry: str = "",
     ) -> None:
         self.state = state
@@ -66,9 +69,24 @@ class Drive:
         self.secrets = secrets
         self.parallel = parallel
         self.parks = parks
-        """Return as soon as nothing but waiting is left, instead of waiting here."""
+        """Return when nothing is left but waiting, and nothing will happen within so many seconds. None: wait here."""
         self.dry = dry
         """Empty: everything is done. `plan`: nothing is sent. `reads`: only what changes nothing."""
+        self.errors: dict[str, CallError] = {}
+        """The errors of calls as they were raised, for those who want them as exceptions."""
+        self.before_end: Callable[[], None] | None = None
+        """Told just before the end is written down."""
+        self.late: Callable[[str, Json], None] | None = None
+        """Given the data of an answer that came after its call was given up."""
+        self.paused = False
+        """Nothing more is begun."""
+        self._given_up: RunError | None = None
+        self.stopped: Callable[[], None] | None = None
+        """Told, once, that no new step will begin."""
+        self.watch: Callable[[Node], None] | None = None
+        """Told of every step that settled."""
+        self.flows: dict[str, tuple[tuple[str, str, str], ...]] = {}
+        """Which answers feed a step, where the file does not tell."""
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._asking: dict[str, asyncio.Task[None]] = {}
         self._calls: dict[str, Call] = {}
@@ -110,26 +128,53 @@ class Drive:
         finally:
             self._group = None
         if self.state.ended:
+            if self.before_end is not None:
+                self.before_end()
             self.note(Ended(at=self._at(), status=self.state.status))
         await self.journal.durable()
 
+    def pause(self) -> None:
+        """Begin nothing more; `go` returns once what is in flight has ended."""
+        self.paused = True
+        for task in self._asking.values():
+            task.cancel()
+        self._woken.set()
+
+    def give_up(self, error: RunError) -> None:
+        """The run is no longer ours: end every call at once, and raise this from `go`."""
+        self._given_up = error
+        self._woken.set()
+        for task in (*self._tasks.values(), *self._asking.values()):
+            task.cancel()
+
     async def _turn(self) -> None:
         self._tell_status()
+        self._ask_again()
         while True:
             self._woken.clear()
-            while (entry := self.state.due(self.now())) is not None:
-                self.note(entry)
+            self._come_due()
             self._fill()
+            if self._given_up is not None:
+                raise self._given_up
             if self.state.ended or (not self._tasks and self._is_over()):
                 return
             await self._sleep()
 
+    def _come_due(self, *, within: float = 0.0) -> None:
+        while (entry := self.state.due(self.now(), within=within)) is not None:
+            self.note(entry)
+
     def _is_over(self) -> bool:
-        if self.state.ready(1):
+        if self.paused:
+            return not self._asking
+        if self.state.ready(1) or self.state.held:
             return False
         if not self.state.waiting:
             raise RunError(f"run {self.state.run} cannot go on: its steps wait for each other")
-        return self.parks and not self._asking
+        if self.parks is None or self._asking:
+            return False
+        wakes = self.state.wakes_at()
+        return wakes is None or wakes - self.now() > self.parks
 
     async def _sleep(self) -> None:
         until = self._sleeps_until = self.state.wakes_at()
@@ -145,13 +190,14 @@ class Drive:
         """Begin what may be done, and let the loop look again when it has to."""
         if self._group is None:
             return
+        self._tell()
         self._fill()
         if self.state.ended or not self._tasks or self.state.wakes_at() != self._sleeps_until:
             self._woken.set()
 
     def _fill(self) -> None:
         """Begin what may be done, as far as there is room."""
-        while (room := self.parallel - len(self._tasks)) > 0:
+        while not self.paused and (room := self.parallel - len(self._tasks)) > 0:
             acts = self.state.ready(room)
             if not acts:
                 break
@@ -163,9 +209,9 @@ class Drive:
         return max(self.now(), self.state.at)
 
     def note(self, entry: Entry) -> None:
-        """Write it down and move by it."""
-        self.journal.record(entry)
+        """Move by it and write it down. Raises `RunError`, and writes nothing, when it does not fit."""
         self.state.apply(entry)
+        self.journal.record(entry)
         self._tell()
 
     # -- acts -----------------------------------------------------------------------------------------------------
@@ -237,6 +283,12 @@ class Drive:
             task = self._asking[unit.key] = self._group.create_task(self._approve(unit, self.ask))
             task.add_done_callback(lambda _: self._asked(unit.key))
 
+    def _ask_again(self) -> None:
+        """Questions that were open when the run was let go are asked once more."""
+        for unit in self.state.waiting:
+            if unit.waiting is not None and unit.waiting.reason in ("approval", "question"):
+                self._ask_for(unit)
+
     def _asked(self, key: str) -> None:
         self._asking.pop(key, None)
         self._woken.set()
@@ -244,6 +296,9 @@ class Drive:
     async def _approve(self, unit: Unit, ask: Ask) -> None:
         waiting = unit.waiting
         if waiting is None:
+            return
+        if waiting.reason == "question":
+            await self._answer_again(unit, waiting, ask)
             return
         shown = cast("Mapping[str, Json]", waiting.shown or {})
         question = Question(server="", kind="approval", message=str(shown.get("message", "")), key=unit.key)
@@ -256,6 +311,23 @@ class Drive:
             self.answer(unit.key, verdict, who=str(content.get("by", "")), note=str(content.get("note", "")))
         elif not self.state.durable:
             self.answer(unit.key, "reject", note="nobody is here to answer")
+
+    async def _answer_again(self, unit: Unit, waiting: Waiting, ask: Ask) -> None:
+        answers: dict[str, Json] = {}
+        for number, told in enumerate(cast("list[dict[str, Json]]", waiting.shown or [])):
+            question = Question(
+                server=str(told.get("server", "")),
+                kind=told.get("kind", "elicitation"),
+                message=str(told.get("message", "")),
+                schema=told.get("schema"),
+                url=told.get("url"),
+                key=str(told.get("key", "")),
+            )
+            answer = await ask(question)
+            if answer is None or unit.waiting is not waiting:
+                return
+            answers[question.key or str(number)] = {"action": answer.action, "content": answer.content}
+        self.answer(unit.key, "answer", data=answers)
 
     # -- calls ----------------------------------------------------------------------------------------------------
 
@@ -276,6 +348,7 @@ class Drive:
             )
         except CallError as error:
             self._started(act, request, now, arguments, call=None)
+            self.errors[act.key] = error
             self._finish(act.key, came_of(error_info(error), repeatable=True))
             return False
         reads = call.read_only or request.method == "prompts/get"
@@ -283,6 +356,8 @@ class Drive:
             self._show(act, request, now, arguments)
             return False
         self._started(act, request, now, arguments, call=call)
+        if act.kind == "call" and not call.repeatable:
+            call.on_late = self._on_late(act)
         self._calls[act.key] = call
         self._spawn(act.key, self._call(act, request, call))
         return True
@@ -293,6 +368,7 @@ class Drive:
     def _started(
         self, act: Act, request: Request, now: float, arguments: Mapping[str, Json], *, call: Call | None
     ) -> None:
+        flows = self.flows.get(act.key) or request.flows
         repeatable = call is not None and (call.repeatable or call.read_only or request.method == "prompts/get")
         self.note(
             Started(
@@ -305,10 +381,10 @@ class Drive:
                 name=request.name,
                 arguments=dict(arguments),
                 idempotency_key=None if call is None else call.key,
-                flows=request.flows,
+                flows=flows,
             )
         )
-        for server, step, argument in request.flows:
+        for server, step, argument in flows:
             if server != request.server:
                 self.emit(DataFlowed(now, self.state.run, server, step, request.server, act.unit.key, argument))
 
@@ -340,6 +416,8 @@ class Drive:
         if isinstance(outcome, Asked):
             await self._questions(act, outcome)
             return
+        if isinstance(outcome, Failed):
+            self.errors[act.key] = outcome.error
         self._finish(act.key, came(outcome, repeatable=call.repeatable, parse_json=request.parse_json))
 
     async def _questions(self, act: Act, asked: Asked) -> None:
@@ -380,6 +458,8 @@ class Drive:
         )
 
     def _finish(self, key: str, result: Result) -> None:
+        if result.status != "done":
+            self._come_due(within=_SAME_MOMENT)  # a call that a workflow's own time ended is not the cause of the end
         self.note(Finished(at=self._at(), key=key, result=result))
 
     def _progress(self, act: Act) -> Callable[[Progress], None]:
@@ -396,6 +476,18 @@ class Drive:
             )
 
         return tell
+
+    def _on_late(self, act: Act) -> Callable[[Reply | CallError], None]:
+        def came_late(reply: Reply | CallError) -> None:
+            if isinstance(reply, CallError):
+                return
+            data = Done(reply).data
+            if self.late is not None:
+                self.late(act.key, data)
+            elif act.unit.status == "unknown" and not self.state.ended:
+                self.answer(act.key, "done", who="late answer", data=data)
+
+        return came_late
 
     # -- reads ----------------------------------------------------------------------------------------------------
 
@@ -458,6 +550,8 @@ class Drive:
                 unit, started = change.unit, None if change.unit is None else change.unit.started
                 if unit is not None and unit.key in self._asking and unit.waiting is None:
                     self._asking[unit.key].cancel()
+                if self.watch is not None and change.node.status in SETTLED:
+                    self.watch(change.node)
                 took = 0.0 if unit is None or unit.settled is None or unit.began is None else unit.settled - unit.began
                 self.emit(
                     StepChanged(
@@ -473,6 +567,9 @@ class Drive:
                         took=took,
                     )
                 )
+        if self.stopped is not None and state.root.stage != "forward":
+            self.stopped()
+            self.stopped = None
         if state.unwanted:
             unwanted, state.unwanted = state.unwanted, []
             for started in unwanted:

@@ -43,8 +43,12 @@ class Run:
         parallel: int = PARALLEL,
         dry: Dry = "",
         journal: Journal | None = None,
+        parks: float | None = None,
     ) -> None:
-        """Raises `WorkflowError` when the inputs do not fit, `RunError` when a secret is not configured."""
+        """`parks`: `drive` returns when nothing will happen for so many seconds, and may be called again.
+
+        Raises `WorkflowError` when the inputs do not fit, `RunError` when a secret is not configured.
+        """
         check_inputs(workflow, inputs or {})
         self.id = run or new_run_id()
         self._secrets = Secrets(uuid.uuid4().hex if _has_secrets(workflow) else "", secrets)
@@ -64,6 +68,7 @@ class Run:
             ask=ask,
             secrets=self._secrets,
             parallel=parallel,
+            parks=parks,
             dry=dry,
         )
 

@@ -106,7 +106,7 @@ class Left:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Report:
     """What became of a run. `status` is the run's; `attention` is orthogonal to it and read first."""
 
@@ -131,6 +131,9 @@ class Report:
     dry: bool = False
     flows: tuple[tuple[str, str], ...] = field(default=())
     """From which server to which data went."""
+
+    def __repr__(self) -> str:
+        return f"<Report {self.headline()}>"
 
     @property
     def took(self) -> float | None:

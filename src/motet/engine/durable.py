@@ -1,0 +1,487 @@
+"""The embedded carrier: runs that survive `kill -9`, driven in this process, kept in a journal.
+
+A run is rows: its workflow as it was when it began, its entries, its inbox. To drive one is to claim it, replay its
+entries into a `RunState`, settle what was in flight when its last owner went (repeatable: begin again; else: unknown),
+hear the inbox, and go on until it ends or only waits for something far away. Then it is let go, and holds nothing.
+
+    async with open_store(path) as store:
+        runs = Durable(store, …)
+        run = await runs.start(workflow, inputs, key="deploy-v2.1.0")
+        report = await runs.drive(run, dispatch)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+from motet.calls import Ask, Json
+from motet.engine.driving import Drive
+from motet.engine.journal import LEASE, Claim, Ledger, Message, RunJournal, RunRow
+from motet.engine.memory import PARALLEL, check_inputs, new_run_id
+from motet.engine.ports import Dispatch, Now, Redact, as_it_is, wall_clock
+from motet.engine.report import Report, report_of
+from motet.engine.secrets import Secrets
+from motet.engine.store import Store
+from motet.errors import RunError
+from motet.events import Emit, nobody
+from motet.workflow.entries import (
+    Answered,
+    Began,
+    Ended,
+    Entry,
+    ErrorInfo,
+    Finished,
+    Recovered,
+    Result,
+    Resumed,
+    Started,
+    Verdict,
+    Waiting,
+    Woke,
+)
+from motet.workflow.loading import bundle, unbundle
+from motet.workflow.model import Workflow
+from motet.workflow.runstate import RunState
+
+VERSION = 1
+"""Of the entries. A run of another version is refused with the reason, never guessed at."""
+HEAR = 0.25
+"""Seconds between looks into the inbox of a run that is being driven."""
+NEAR = 60.0
+"""Seconds a run waits in the foreground for a timer before it is let go."""
+
+
+class Durable:
+    """All runs of one journal."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        now: Now = wall_clock,
+        emit: Emit = nobody,
+        secrets: Mapping[str, str] | None = None,
+        redact: Redact = as_it_is,
+        parallel: int = PARALLEL,
+        near: float = NEAR,
+    ) -> None:
+        self.ledger = Ledger(store)
+        self._now = now
+        self._emit = emit
+        self._secrets: Mapping[str, str] = {} if secrets is None else secrets
+        self._redact = redact
+        self._parallel = parallel
+        self._near = near
+        self._legs: dict[str, _Leg] = {}
+
+    # -- the life of a run ----------------------------------------------------------------------------------------
+
+    async def start(
+        self,
+        workflow: Workflow,
+        inputs: Mapping[str, Json] | None = None,
+        *,
+        run: str | None = None,
+        key: str | None = None,
+    ) -> str:
+        """The id of a run that now exists: a new one, or the one that has this id or idempotency key already.
+
+        Nothing is driven yet. Raises `WorkflowError` when the inputs do not fit, `RunError` when a secret is not
+        configured or the journal cannot be written.
+        """
+        given = dict(inputs or {})
+        check_inputs(workflow, given)
+        secrets = Secrets(uuid.uuid4().hex, self._secrets)
+        began = Began(
+            at=self._now(),
+            run=run or new_run_id(),
+            workflow=workflow.name,
+            inputs=secrets.referred(workflow, given),
+            digest=workflow.digest,
+            version=VERSION,
+            nonce=secrets.nonce,
+        )
+        return await self.ledger.create(began, bundle(workflow), key=key)
+
+    async def drive(self, run: str, dispatch: Dispatch, *, ask: Ask | None = None) -> Report:
+        """Claim the run and go on with it until it ends, or only waits for something that is not near.
+
+        Raises `LostRun` when another living process drives it, `RunError` when its journal is damaged, was written by
+        another version, or takes no more: the run then stopped before its next effect. Cancelling this leaves the run
+        as it stands, to be driven again.
+        """
+        claim = await self.ledger.claim(run)
+        leg: _Leg | None = None
+        try:
+            leg = self._legs[run] = _Leg(self, claim, dispatch, ask)
+            await leg.go()
+            return self._report(leg.state)
+        finally:
+            self._legs.pop(run, None)
+            await asyncio.shield(self._let_go(claim, leg))
+
+    def pause(self, run: str) -> bool:
+        """Begin nothing more in a run that this object drives: `drive` returns once what is in flight has ended.
+
+        False when this object does not drive it. `resume` goes on with it.
+        """
+        leg = self._legs.get(run)
+        if leg is not None:
+            leg.drive.pause()
+        return leg is not None
+
+    async def _let_go(self, claim: Claim, leg: _Leg | None) -> None:
+        wake = None
+        if leg is not None and not leg.state.ended:
+            wake = leg.state.wakes_at() if leg.parked and leg.state.status == "waiting" else 0.0
+        with contextlib.suppress(RunError):  # it will be found by its owner's death, or by its lease
+            if not await self.ledger.release(claim.row.id, claim.token, wake=wake):
+                await self.ledger.release(claim.row.id, claim.token, wake=0.0, heard=False)
+
+    async def resume(self, run: str, dispatch: Dispatch, *, ask: Ask | None = None, who: str = "") -> Report:
+        """Go on with a run: one that was interrupted or waits, or the gaps of one that ended partial.
+
+        Raises `RunError` when it ended and nothing is left to do.
+        """
+        row = await self.ledger.row(run)
+        if row.status not in ("running", "waiting"):
+            state = await self.state(run)
+            if not state.gaps():
+                unknown = any(unit.status == "unknown" for f in state.frames() for n in f.all_nodes for unit in n.units)
+                hint = f"motet resolve {run} STEP --done|--failed" if unknown else f"motet rerun {run}"
+                raise RunError(f"run {run} is {row.status}: nothing is left that could be done", hint=hint)
+            await self._say(run, {"kind": "resume", "who": who})
+        return await self.drive(run, dispatch, ask=ask)
+
+    async def resume_all(self, dispatch: Dispatch, *, ask: Ask | None = None) -> dict[str, Report | RunError]:
+        """Go on with every run that is due or was interrupted, several at once."""
+        found: dict[str, Report | RunError] = {}
+        room = asyncio.Semaphore(16)
+
+        async def one(run: str) -> None:
+            async with room:
+                try:
+                    found[run] = await self.drive(run, dispatch, ask=ask)
+                except RunError as error:
+                    found[run] = error
+
+        async with asyncio.TaskGroup() as group:
+            for run in await self.ledger.due(self._now()):
+                group.create_task(one(run))
+        return found
+
+    async def rerun(self, run: str, *, start: str | None = None, new: str | None = None) -> str:
+        """The id of a new run of the same workflow and inputs. With `start`, steps that do not depend on that one keep
+        what came of them. Idempotency keys are new. Raises `RunError` when there is no such run or step.
+        """  # noqa: D205 - two sentences that belong together
+        entries, _ = await self.ledger.entries(run)
+        began = _began(run, entries)
+        packed = await self.ledger.bundle(run)
+        workflow = unbundle(packed)
+        kept = _kept(replayed(workflow, run, entries), entries, start) if start is not None else []
+        fresh = Began(
+            at=self._now(),
+            run=new or new_run_id(),
+            workflow=began.workflow,
+            inputs=began.inputs,
+            generation=began.generation + 1,
+            digest=began.digest,
+            version=VERSION,
+            nonce=began.nonce,
+            rerun_of=run,
+        )
+        return await self.ledger.create(fresh, packed, entries=kept)
+
+    # -- what people say ------------------------------------------------------------------------------------------
+
+    async def cancel(self, run: str, *, who: str = "") -> None:
+        """End the run in good order, as soon as somebody drives it. Raises `RunError` when it has ended."""
+        row = await self.ledger.row(run)
+        if row.status not in ("running", "waiting"):
+            raise RunError(f"run {run} is {row.status}")
+        await self._say(run, {"kind": "cancel", "who": who})
+
+    async def answer(
+        self,
+        run: str,
+        step: str,
+        verdict: Verdict,
+        *,
+        who: str = "",
+        data: Json = None,
+        note: str = "",
+        digest: str = "",
+    ) -> None:
+        """Approve, reject, resolve or answer what waits. `digest` binds the answer to what was shown.
+
+        Raises `RunError` when that step does not wait for such an answer, or something else is shown by now.
+        """
+        state = await self.state(run)
+        unit = state.find(step)
+        waiting = unit.waiting
+        wanted: dict[str, tuple[str, ...]] = {
+            "approval": ("approve", "reject"),
+            "question": ("answer", "decline"),
+            "resolve": ("done", "failed", "retry"),
+        }
+        fits = ("done", "failed", "retry") if unit.status == "unknown" else ()
+        if waiting is not None:
+            fits = wanted.get(waiting.reason, ())
+        if verdict not in fits:
+            what = f"is {unit.status}" if waiting is None else f"waits for {waiting.reason}"
+            raise RunError(f"`{step}` of run {run} {what}: `{verdict}` is no answer to that")
+        if digest and waiting is not None and waiting.digest != digest:
+            raise RunError(f"`{step}` of run {run} shows something else by now", hint=f"motet show {run}")
+        body = {"kind": "answer", "step": step, "verdict": verdict, "who": who, "data": data, "note": note}
+        await self._say(run, body)
+
+    async def approve(self, run: str, step: str, *, who: str = "", note: str = "", digest: str = "") -> None:
+        """Say yes."""
+        await self.answer(run, step, "approve", who=who, note=note, digest=digest)
+
+    async def reject(self, run: str, step: str, *, who: str = "", note: str = "") -> None:
+        """Say no."""
+        await self.answer(run, step, "reject", who=who, note=note)
+
+    async def resolve(self, run: str, step: str, verdict: Verdict, *, data: Json = None, who: str = "") -> None:
+        """Say what became of an unknown outcome: `done` (with its data), `failed`, or `retry` it."""
+        await self.answer(run, step, verdict, who=who, data=data)
+
+    async def _say(self, run: str, body: Json) -> None:
+        await self.ledger.tell(run, self._now(), body)
+
+    # -- looking --------------------------------------------------------------------------------------------------
+
+    async def list(self, *, status: Sequence[str] = (), limit: int = 100) -> list[RunRow]:
+        """The latest runs."""
+        return await self.ledger.rows(status=status, limit=limit)
+
+    async def state(self, run: str) -> RunState:
+        """Where it stands by its journal. Nothing is claimed or changed."""
+        entries, _ = await self.ledger.entries(run)
+        return replayed(unbundle(await self.ledger.bundle(run)), run, entries)
+
+    async def show(self, run: str) -> Report:
+        """Its report as it stands."""
+        return self._report(await self.state(run))
+
+    async def history(self, run: str) -> list[Entry]:
+        """Everything it has done, in order."""
+        return (await self.ledger.entries(run))[0]
+
+    async def verify(self, run: str) -> list[str]:
+        """What is wrong with its journal; empty when it is whole and gives a state."""
+        problems = await self.ledger.verify(run)
+        if not problems:
+            try:
+                await self.state(run)
+            except RunError as error:
+                problems.append(error.message)
+        return problems
+
+    async def prune(self, before: float) -> int:
+        """Forget runs that ended before then (seconds since 1970); how many."""
+        return await self.ledger.prune(before)
+
+    def _report(self, state: RunState) -> Report:
+        secrets = Secrets(state.began.nonce)
+
+        def redacted(value: Json) -> Json:
+            return self._redact(secrets.shown(value))
+
+        return report_of(state, redact=redacted)
+
+    def drive_of(self, state: RunState, journal: RunJournal, dispatch: Dispatch, ask: Ask | None) -> Drive:
+        """A drive with this carrier's settings."""
+        return Drive(
+            state,
+            journal,
+            dispatch,
+            now=self._now,
+            emit=self._emit,
+            ask=ask,
+            secrets=Secrets(state.began.nonce, self._secrets),
+            parallel=self._parallel,
+            parks=self._near,
+        )
+
+
+def replayed(workflow: Workflow, run: str, entries: Sequence[Entry]) -> RunState:
+    """The state that these entries give. Raises `RunError`."""
+    began = _began(run, entries)
+    state = RunState(workflow, began, durable=True)
+    for entry in entries[1:]:
+        state.apply(entry)
+    state.changes.clear()
+    state.unwanted.clear()
+    return state
+
+
+def _began(run: str, entries: Sequence[Entry]) -> Began:
+    if not entries or not isinstance(entries[0], Began):
+        raise RunError(f"run {run} does not begin at its beginning", hint=f"motet verify {run}")
+    if entries[0].version != VERSION:
+        raise RunError(
+            f"run {run} was written in version {entries[0].version} of the journal; this motet speaks {VERSION}",
+            hint="finish it with the motet that began it",
+        )
+    return entries[0]
+
+
+def _kept(state: RunState, entries: Sequence[Entry], start: str) -> list[Entry]:
+    """What came of the steps that are done, still stand, and do not depend on `start`."""
+    nodes = state.root.nodes
+    if start not in nodes:
+        raise RunError(f"the workflow has no step `{start}`", hint=f"its steps: {', '.join(nodes)}")
+    stands = {
+        name
+        for name, node in nodes.items()
+        if (node.status == "done" and node.record()["undo"] == "none")
+        or (node.status == "skipped" and node.reason == "if")
+    }
+    again = {start} | (nodes.keys() - stands)
+    waiting = list(again)
+    while waiting:
+        later = {node.step.name for node in nodes[waiting.pop()].dependents} - again
+        again |= later
+        waiting += later
+    told = (Started, Finished, Waiting, Answered, Woke, Recovered)
+    return [entry for entry in entries if isinstance(entry, told) and _step_of(entry.key) in nodes.keys() - again]
+
+
+def _step_of(key: str) -> str:
+    return key.rpartition(" ")[2].split("/", 1)[0].split("[", 1)[0]
+
+
+class _Leg:
+    """One claim's worth of driving."""
+
+    def __init__(self, runs: Durable, claim: Claim, dispatch: Dispatch, ask: Ask | None) -> None:
+        self.ledger = runs.ledger
+        self.claim = claim
+        self.state = replayed(unbundle(claim.bundle), claim.row.id, claim.entries)
+        self.journal = RunJournal(runs.ledger, claim)
+        self.drive = runs.drive_of(self.state, self.journal, dispatch, ask)
+        self.drive.before_end = self._status
+        self.drive.late = self._late
+        self.parked = False
+
+    def _status(self) -> None:
+        self.journal.status = self.state.status
+
+    async def go(self) -> None:
+        """Recover, hear, drive; again while somebody speaks."""
+        async with self._kept_alive():
+            self._recover()
+            while True:
+                heard = await self._hear()
+                if self.state.ended and not heard and self._is_settled():
+                    break
+                await self.drive.go()
+                await self._park()
+                if self.drive.paused or not await self.ledger.heard(self.claim.row.id):
+                    break
+        self.parked = True
+
+    def _is_settled(self) -> bool:
+        last = self.claim.entries[-1]
+        return isinstance(last, Ended)
+
+    async def _park(self) -> None:
+        status = self.state.status
+        if self.journal.status != status:
+            self.journal.status = status
+            await self.journal.write_status()
+        await self.journal.durable()
+
+    def _recover(self) -> None:
+        """Settle what was in flight when the last owner went."""
+        for act, started in list(self.state.in_flight.values()):
+            at = max(self.drive.now(), self.state.at)
+            stopping = act.unit.node.frame.stage == "stopping"
+            if started.reads and stopping:
+                self.drive.note(Finished(at=at, key=act.key, result=Result(status="cancelled", reason="stopped")))
+            elif started.repeatable:
+                self.drive.note(Recovered(at=at, key=act.key))
+            else:
+                message = "its process ended while it was in flight"
+                error = ErrorInfo(
+                    kind="interrupted", message=message, server=started.server, sent="unknown", transient=True
+                )
+                self.drive.note(
+                    Finished(
+                        at=at, key=act.key, result=Result(status="unknown", error=error, reason=message, attempts=1)
+                    )
+                )
+
+    @asynccontextmanager
+    async def _kept_alive(self) -> AsyncGenerator[None]:
+        """Renew the lease and listen, for as long as the block lasts."""
+
+        async def keep() -> None:
+            spent = 0.0
+            while True:
+                await asyncio.sleep(HEAR)
+                spent += HEAR
+                try:
+                    if spent >= LEASE / 3:
+                        spent = 0.0
+                        await self.ledger.renew(self.claim.row.id, self.claim.token)
+                    await self._hear()
+                except RunError as error:
+                    self.journal.fail(error)
+                    self.drive.give_up(error)
+                    return
+
+        keeper = asyncio.get_running_loop().create_task(keep())
+        try:
+            yield
+        finally:
+            keeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await keeper
+
+    async def _hear(self) -> bool:
+        """Apply what was said; True when something was."""
+        messages = await self.ledger.heard(self.claim.row.id)
+        for message in messages:
+            refused = ""
+            try:
+                self._obey(message)
+                await self.journal.durable()
+            except RunError as error:
+                refused = error.message
+            await self.ledger.take(message, refused=refused)
+        return bool(messages)
+
+    def _obey(self, message: Message) -> None:
+        body = message.body
+        at = max(self.drive.now(), self.state.at)
+        match body.get("kind"):
+            case "cancel":
+                if self.state.ended:
+                    raise RunError("the run has ended")
+                self.drive.cancel(str(body.get("who", "")))
+            case "resume":
+                self.journal.status = "running"
+                self.drive.note(Resumed(at=at, who=str(body.get("who", ""))))
+            case "answer":
+                self.drive.answer(
+                    str(body["step"]),
+                    body["verdict"],
+                    who=str(body.get("who", "")),
+                    data=body.get("data"),
+                    note=str(body.get("note", "")),
+                )
+            case kind:
+                raise RunError(f"`{kind}` means nothing to this motet")
+
+    def _late(self, key: str, data: Json) -> None:
+        """An answer that came after its call was given up."""
+        body = {"kind": "answer", "step": key, "verdict": "done", "who": "late answer", "data": data, "note": ""}
+        task = asyncio.get_running_loop().create_task(self.ledger.tell(self.claim.row.id, self.drive.now(), body))
+        task.add_done_callback(lambda done: done.exception())

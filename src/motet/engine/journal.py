@@ -1,0 +1,425 @@
+"""The journal of a run: append-only rows, chained by hashes, written only while the run is ours.
+
+`Ledger` is everything that is done with the rows of runs; `RunJournal` is the end that a `Drive` writes to. An owner's
+token is fresh for every claim: whoever lost a run can neither record nor, because a call that may not be repeated waits
+for its `started` to be durable, send. The chain of hashes detects accidents, not forgers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import socket
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from motet.calls import Json
+from motet.engine.store import Nothing, Sql, Store
+from motet.errors import RunError
+from motet.workflow.entries import Began, Entry, decode, encode
+
+BLOB = 256 << 10
+"""Bytes of one entry past which it lies in the blob table, under its hash."""
+CAP = 256 << 20
+"""Bytes one run may write."""
+LEASE = 30.0
+"""Seconds after which a run whose owner says nothing may be claimed by another."""
+
+
+class LostRun(RunError):
+    """Another process drives this run now."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """A run as the table of runs has it."""
+
+    id: str
+    workflow: str
+    status: str
+    """`running`, `waiting`, or how it ended."""
+    generation: int
+    rerun_of: str | None
+    key: str | None
+    created: float
+    updated: float
+    owner: str | None
+    lease: float
+    wake: float | None
+    """When a wait is over by itself; 0: somebody said something."""
+    seq: int
+
+    def to_json(self) -> dict[str, Json]:
+        """As JSON, without its owner."""
+        told = msgspec.to_builtins(self)
+        return {key: told[key] for key in told if key not in ("owner", "lease", "seq")}
+
+
+_COLUMNS = "id, workflow, status, generation, rerun_of, key, created, updated, owner, lease, wake, seq"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Something said to a run, in its inbox."""
+
+    id: str
+    at: float
+    body: dict[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A run that is ours to drive, with everything it has done."""
+
+    row: RunRow
+    token: str
+    bundle: Json
+    entries: list[Entry]
+    head: str
+
+
+def chained(head: str, run: str, seq: int, body: str) -> str:
+    """The hash of an entry, given that of the one before."""
+    return hashlib.sha256(f"{head}\n{run}\n{seq}\n{body}".encode()).hexdigest()
+
+
+class Ledger:
+    """The rows of all runs in one store."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    # -- runs -----------------------------------------------------------------------------------------------------
+
+    async def create(self, began: Began, bundle: Json, *, key: str | None = None, entries: Sequence[Entry] = ()) -> str:
+        """The id of a new run; of the run that has this id or key, when there is one already."""
+        bodies = [encode(entry).decode() for entry in (began, *entries)]
+        inserts, head, size = _inserts(began.run, 0, "", bodies, (began, *entries))
+        packed = msgspec.json.encode(bundle).decode()
+        statements = [
+            Sql(
+                "insert into run(id, workflow, bundle, status, generation, rerun_of, key, created, updated, owner,"
+                " lease, wake, seq, head, size) values(?, ?, ?, 'running', ?, ?, ?, ?, ?, null, 0, 0, ?, ?, ?)"
+                " on conflict do nothing returning id",
+                (
+                    *(began.run, began.workflow, packed, began.generation, began.rerun_of, key, began.at, began.at),
+                    *(len(bodies), head, size),
+                ),
+                must=True,
+            ),
+            *inserts,
+        ]
+        try:
+            await self.store.do(*statements)
+        except Nothing:
+            found = await self.store.read(Sql("select id from run where id = ? or key = ?", (began.run, key)))
+            return str(found[0][0])
+        return began.run
+
+    async def row(self, run: str) -> RunRow:
+        """The run. Raises `RunError` when there is none."""
+        rows = await self.store.read(Sql(f"select {_COLUMNS} from run where id = ?", (run,)))
+        if not rows:
+            raise RunError(f"there is no run `{run}`", hint="motet runs")
+        return RunRow(*rows[0])
+
+    async def rows(self, *, status: Sequence[str] = (), limit: int = 100) -> list[RunRow]:
+        """The latest runs, newest first."""
+        where = f" where status in ({', '.join('?' * len(status))})" if status else ""
+        text = f"select {_COLUMNS} from run{where} order by created desc, id limit ?"
+        return [RunRow(*row) for row in await self.store.read(Sql(text, (*status, limit)))]
+
+    async def due(self, now: float, *, limit: int = 100) -> list[str]:
+        """Open runs that can go on: their wait is over, somebody said something, or their owner is gone."""
+        text = (
+            "select id, owner, case when lease < {now} then 1 else 0 end from run"
+            " where (status = 'running' or (status = 'waiting' and wake <= ?)) order by wake limit ?"
+        )
+        rows = await self.store.read(Sql(text, (now, limit)))
+        return [str(run) for run, owner, over in rows if owner is None or over or not _alive(str(owner))]
+
+    async def entries(self, run: str) -> tuple[list[Entry], str]:
+        """Everything it has done, and the last hash. Raises `RunError` naming the first row that is damaged."""
+        rows = await self.store.read(
+            Sql("select seq, body, hash from entry where run = ? order by seq", (run,)),
+        )
+        blobs = dict(await self.store.read(Sql("select hash, body from blob where run = ?", (run,))))
+        head, found = "", list[Entry]()
+        for at, (seq, body, digest) in enumerate(rows):
+            if seq != at or chained(head, run, at, str(body)) != digest:
+                raise RunError(
+                    f"run {run}: entry {at} of its journal is not what was written", hint=f"motet verify {run}"
+                )
+            head = str(digest)
+            text = str(body)
+            if text.startswith("blob:"):
+                text = str(blobs.get(text[5:], ""))
+                if hashlib.sha256(text.encode()).hexdigest() != str(body)[5:]:
+                    raise RunError(f"run {run}: the data of entry {at} is missing or damaged")
+            try:
+                found.append(decode(text))
+            except msgspec.MsgspecError as error:
+                raise RunError(
+                    f"run {run}: entry {at} cannot be read: {error}", hint="was it written by a newer motet?"
+                ) from error
+        return found, head
+
+    async def bundle(self, run: str) -> Json:
+        """What its workflow was made from."""
+        rows = await self.store.read(Sql("select bundle from run where id = ?", (run,)))
+        if not rows:
+            raise RunError(f"there is no run `{run}`", hint="motet runs")
+        return msgspec.json.decode(str(rows[0][0]))
+
+    async def verify(self, run: str) -> list[str]:
+        """What is wrong with its journal; empty when it is whole."""
+        row = await self.row(run)
+        try:
+            entries, head = await self.entries(run)
+        except RunError as error:
+            return [error.message]
+        stored = await self.store.read(Sql("select head, seq from run where id = ?", (run,)))
+        problems: list[str] = []
+        if stored[0][0] != head or stored[0][1] != len(entries):
+            problems.append(f"run {run}: {len(entries)} entries are there, {row.seq} were written")
+        if not entries or not isinstance(entries[0], Began):
+            problems.append(f"run {run} does not begin at its beginning")
+        return problems
+
+    async def prune(self, before: float) -> int:
+        """Forget runs that ended before then (seconds since 1970); how many."""
+        ended = "status not in ('running', 'waiting') and updated < ?"
+        among = f"run in (select id from run where {ended})"
+        *_, gone = await self.store.do(
+            Sql(f"delete from entry where {among}", (before,)),
+            Sql(f"delete from blob where {among}", (before,)),
+            Sql(f"delete from inbox where {among}", (before,)),
+            Sql(f"delete from run where {ended} returning id", (before,)),
+        )
+        return len(gone)
+
+    # -- driving --------------------------------------------------------------------------------------------------
+
+    async def claim(self, run: str) -> Claim:
+        """Make the run ours. Raises `LostRun` when somebody alive drives it, `RunError` when its journal is damaged."""
+        row = await self.row(run)
+        gone = row.owner is not None and not _alive(row.owner)
+        token = new_token()
+        condition = "owner = ?" if gone else "(owner is null or lease < {now})"
+        text = f"update run set owner = ?, lease = {{now}} + ? where id = ? and {condition} returning id"
+        try:
+            await self.store.do(Sql(text, (token, LEASE, run, *((row.owner,) if gone else ())), must=True))
+        except Nothing:
+            where = "" if row.owner is None else f" ({_who(row.owner)})"
+            raise LostRun(f"run {run} is being driven by another process{where}") from None
+        try:
+            bundle = await self.bundle(run)
+            entries, head = await self.entries(run)
+        except RunError:
+            await self.release(run, token, wake=None)
+            raise
+        return Claim(await self.row(run), token, bundle, entries, head)
+
+    async def renew(self, run: str, token: str) -> None:
+        """Say that we still drive it. Raises `LostRun`."""
+        text = "update run set lease = {now} + ? where id = ? and owner = ? returning id"
+        try:
+            await self.store.do(Sql(text, (LEASE, run, token), must=True))
+        except Nothing:
+            raise LostRun(f"run {run} was taken over by another process") from None
+
+    async def release(self, run: str, token: str, *, wake: float | None, heard: bool = True) -> bool:
+        """Let go of it until `wake`. False when it is not ours, or, if `heard`, when something new is in its inbox."""
+        unheard = " and not exists (select 1 from inbox where inbox.run = run.id and state = 'new')"
+        text = (
+            "update run set owner = null, lease = 0, wake = ? where id = ? and owner = ?"
+            f"{unheard if heard else ''} returning id"
+        )
+        try:
+            await self.store.do(Sql(text, (wake, run, token), must=True))
+        except Nothing:
+            return False
+        return True
+
+    # -- the inbox ------------------------------------------------------------------------------------------------
+
+    async def tell(self, run: str, at: float, body: Json) -> None:
+        """Say something to the run; whoever drives it hears it. Raises `RunError` when there is no such run."""
+        packed = msgspec.json.encode(body).decode()
+        try:
+            await self.store.do(
+                Sql("update run set wake = 0 where id = ? returning id", (run,), must=True),
+                Sql(
+                    "insert into inbox(id, run, at, body, state, note) values(?, ?, ?, ?, 'new', '')",
+                    (uuid.uuid4().hex, run, at, packed),
+                ),
+            )
+        except Nothing:
+            raise RunError(f"there is no run `{run}`", hint="motet runs") from None
+
+    async def heard(self, run: str) -> list[Message]:
+        """What was said and not heard yet, in order."""
+        text = "select id, at, body from inbox where run = ? and state = 'new' order by at, id"
+        return [
+            Message(str(id_), float(at), msgspec.json.decode(str(body)))
+            for id_, at, body in await self.store.read(Sql(text, (run,)))
+        ]
+
+    async def take(self, message: Message, *, refused: str = "") -> None:
+        """Mark it heard; `refused` says why it changed nothing."""
+        state = "refused" if refused else "taken"
+        await self.store.do(Sql("update inbox set state = ?, note = ? where id = ?", (state, refused, message.id)))
+
+    async def refused(self, run: str) -> list[tuple[Message, str]]:
+        """What was said too late or in vain, with the reason."""
+        text = "select id, at, body, note from inbox where run = ? and state = 'refused' order by at, id"
+        return [
+            (Message(str(id_), float(at), msgspec.json.decode(str(body))), str(note))
+            for id_, at, body, note in await self.store.read(Sql(text, (run,)))
+        ]
+
+
+def _inserts(
+    run: str, seq: int, head: str, bodies: Sequence[str], entries: Sequence[Entry]
+) -> tuple[list[Sql], str, int]:
+    statements: list[Sql] = []
+    size = 0
+    for at, (body, entry) in enumerate(zip(bodies, entries, strict=True), start=seq):
+        stored = body
+        if len(body) > BLOB:
+            digest = hashlib.sha256(body.encode()).hexdigest()
+            text = "insert into blob(run, hash, body) values(?, ?, ?) on conflict do nothing"
+            statements.append(Sql(text, (run, digest, body)))
+            stored = f"blob:{digest}"
+        head = chained(head, run, at, stored)
+        size += len(body)
+        event = type(entry).__name__.lower()
+        statements.append(
+            Sql(
+                "insert into entry(run, seq, event, act, body, hash) values(?, ?, ?, ?, ?, ?)",
+                (run, at, event, str(getattr(entry, "key", "")), stored, head),
+            )
+        )
+    return statements, head, size
+
+
+class RunJournal:
+    """The journal of one run that is ours. Entries are written in the order of `record`, several in one commit."""
+
+    def __init__(self, ledger: Ledger, claim: Claim) -> None:
+        self._ledger = ledger
+        self._run = claim.row.id
+        self._token = claim.token
+        self._seq = len(claim.entries)
+        self._head = claim.head
+        self._pending: list[Entry] = []
+        self._written = self._seq
+        self._size = 0
+        self._flushing: asyncio.Task[None] | None = None
+        self._broken: RunError | None = None
+        self.status = "running"
+        """What the table of runs is to say from the next commit on."""
+
+    def record(self, entry: Entry) -> None:
+        """See `Journal.record`."""
+        if self._broken is not None:
+            raise self._broken
+        self._pending.append(entry)
+        if self._flushing is None:
+            self._flushing = asyncio.get_running_loop().create_task(self._flush())
+
+    async def durable(self) -> None:
+        """See `Journal.durable`."""
+        while self._flushing is not None:
+            await asyncio.shield(self._flushing)
+        if self._broken is not None:
+            raise self._broken
+
+    async def write_status(self) -> None:
+        """Say in the table of runs what `status` says. Raises `RunError`."""
+        await self.durable()
+        text = "update run set status = ? where id = ? and owner = ? returning id"
+        try:
+            await self._ledger.store.do(Sql(text, (self.status, self._run, self._token), must=True))
+        except Nothing:
+            raise LostRun(f"run {self._run} was taken over by another process") from None
+
+    def fail(self, error: RunError) -> None:
+        """Take no more: the run is no longer ours."""
+        self._broken = self._broken or error
+
+    async def _flush(self) -> None:
+        try:
+            while self._pending and self._broken is None:
+                batch, self._pending = self._pending, []
+                await self._write(batch)
+        except Nothing:
+            self._broken = LostRun(f"run {self._run} was taken over by another process")
+        except RunError as error:
+            self._broken = error
+        finally:
+            self._flushing = None
+
+    async def _write(self, batch: list[Entry]) -> None:
+        bodies = [encode(entry).decode() for entry in batch]
+        inserts, head, size = _inserts(self._run, self._seq, self._head, bodies, batch)
+        text = (
+            "update run set seq = ?, head = ?, size = size + ?, updated = ?, status = ?"
+            " where id = ? and owner = ? and seq = ? returning size"
+        )
+        values = (
+            self._seq + len(batch),
+            head,
+            size,
+            batch[-1].at,
+            self.status,
+            self._run,
+            self._token,
+            self._seq,
+        )
+        rows = await self._ledger.store.do(Sql(text, values, must=True), *inserts)
+        self._seq += len(batch)
+        self._head = head
+        if int(rows[0][0][0]) > CAP:
+            raise RunError(f"run {self._run} has written more than {CAP >> 20} MiB", hint="start a new run")
+
+
+# -- owners -----------------------------------------------------------------------------------------------------------
+
+
+def new_token() -> str:
+    """An owner's name: this host, this process, this claim."""
+    return f"{socket.gethostname()}/{os.getpid()}/{_started(os.getpid())}/{uuid.uuid4().hex}"
+
+
+def _alive(owner: str) -> bool:
+    """May the process that claimed it still live? Only a process of this host can be known to be gone."""
+    host, pid, started, _ = owner.rsplit("/", 3)
+    if host != socket.gethostname():
+        return True
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return started in ("", _started(int(pid)))
+
+
+def _started(pid: int) -> str:
+    """When the process began, in the kernel's ticks; empty where the system does not tell."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    except OSError:
+        return ""
+    return stat.rpartition(")")[2].split()[19]
+
+
+def _who(owner: str) -> str:
+    host, pid, *_ = owner.rsplit("/", 3)
+    return f"process {pid} on {host}"

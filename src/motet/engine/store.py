@@ -1,0 +1,356 @@
+"""Where journals lie: one SQLite file, or PostgreSQL by URL. The same statements run on both.
+
+SQLite: WAL, `synchronous=FULL`, one writer thread; what arrives while a commit is on its way to the disk shares the
+next one. The file is the user's alone (mode 0600). PostgreSQL: `synchronous_commit=on`, a few connections. Leases go by
+the database's clock. Whatever goes wrong below is a `RunError` that says what, and nothing of a failed `do` remains.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import queue
+import sqlite3
+import threading
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from motet.errors import RunError
+
+SCHEMA = 1
+"""Of the tables. A newer one is refused, an older one is brought up to date on opening."""
+MIGRATIONS: dict[int, tuple[str, ...]] = {
+    1: (
+        (
+            "create table run(id text primary key, workflow text not null, bundle text not null, status text not null,"
+            " generation integer not null, rerun_of text, key text unique, created double precision not null,"
+            " updated double precision not null, owner text, lease double precision not null, wake double precision,"
+            " seq integer not null, head text not null, size bigint not null)"
+        ),
+        "create index run_due on run(status, wake)",
+        (
+            "create table entry(run text not null, seq integer not null, event text not null, act text not null,"
+            " body text not null, hash text not null, primary key(run, seq))"
+        ),
+        (
+            "create table inbox(id text primary key, run text not null, at double precision not null,"
+            " body text not null, state text not null, note text not null)"
+        ),
+        "create index inbox_new on inbox(run, state)",
+        "create table blob(run text not null, hash text not null, body text not null, primary key(run, hash))",
+    )
+}
+Rows = list[tuple[Any, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Sql:
+    """One statement, with `?` for its parameters and `{now}` for the database's clock in seconds since 1970."""
+
+    text: str
+    parameters: Sequence[Any] = ()
+    must: bool = False
+    """Undo everything and raise `Nothing` when it gives no row."""
+
+
+class Nothing(Exception):
+    """A statement that had to give a row gave none."""
+
+
+class Store(Protocol):
+    """A database that holds journals."""
+
+    async def do(self, *statements: Sql) -> list[Rows]:
+        """All of them in one transaction, durable on return. Raises `RunError`, or `Nothing`."""
+        ...
+
+    async def read(self, statement: Sql) -> Rows:
+        """What it gives. Raises `RunError`."""
+        ...
+
+
+@dataclass(slots=True)
+class _Job:
+    statements: tuple[Sql, ...]
+    writes: bool
+    future: asyncio.Future[list[Rows]]
+    loop: asyncio.AbstractEventLoop
+    rows: list[Rows] | None = None
+    error: Exception | None = None
+
+    def settle(self) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is gone, and with it whoever waited
+            self.loop.call_soon_threadsafe(self._settle)
+
+    def _settle(self) -> None:
+        if self.future.done():
+            return
+        if self.error is not None:
+            self.future.set_exception(self.error)
+        else:
+            self.future.set_result(self.rows or [])
+
+
+_GROUP = 256
+"""Jobs that share one commit at most."""
+_SQLITE_NOW = "((julianday('now') - 2440587.5) * 86400.0)"
+
+
+class SqliteStore:
+    """Journals in one file. Open it with `sqlite_store`."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._db: sqlite3.Connection | None = None
+        self._thread: threading.Thread | None = None
+
+    def open(self) -> None:
+        """Make the file if it is not there, and bring it up to date. Blocks shortly. Raises `RunError`."""
+        try:
+            self._prepare_file()
+            self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=10)
+            for pragma in ("busy_timeout=10000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=OFF"):
+                self._db.execute(f"pragma {pragma}")
+            self._migrate(self._db)
+        except (sqlite3.Error, OSError) as error:
+            raise self._trouble(error) from error
+        self._thread = threading.Thread(target=self._work, name="motet-journal", daemon=True)
+        self._thread.start()
+
+    def _prepare_file(self) -> None:
+        file = Path(self.path)
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            os.fchmod(handle, 0o600)
+        finally:
+            os.close(handle)
+
+    def _migrate(self, db: sqlite3.Connection) -> None:
+        db.execute("begin immediate")
+        try:
+            found = int(db.execute("pragma user_version").fetchone()[0])
+            for version, statement in _steps_from(found, self.path):
+                db.execute(statement)
+                db.execute(f"pragma user_version={version}")
+        except BaseException:
+            db.execute("rollback")
+            raise
+        db.execute("commit")
+
+    async def close(self) -> None:
+        """Finish what was given, and let go of the file."""
+        if self._thread is not None:
+            self._jobs.put(None)
+            await asyncio.to_thread(self._thread.join)
+            self._thread = None
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+
+    async def do(self, *statements: Sql) -> list[Rows]:
+        """See `Store.do`."""
+        return await self._give(statements, writes=True)
+
+    async def read(self, statement: Sql) -> Rows:
+        """See `Store.read`."""
+        return (await self._give((statement,), writes=False))[0]
+
+    async def _give(self, statements: tuple[Sql, ...], *, writes: bool) -> list[Rows]:
+        if self._thread is None:
+            raise RunError(f"the journal {self.path} is closed")
+        loop = asyncio.get_running_loop()
+        job = _Job(statements, writes, loop.create_future(), loop)
+        self._jobs.put(job)
+        return await job.future
+
+    # -- in the writer thread
+
+    def _work(self) -> None:
+        while True:
+            job = self._jobs.get()
+            jobs: list[_Job] = []
+            while job is not None:
+                jobs.append(job)
+                if len(jobs) >= _GROUP or self._jobs.empty():
+                    break
+                job = self._jobs.get()
+            if jobs:
+                self._together(jobs)
+            if job is None:
+                return
+
+    def _together(self, jobs: list[_Job]) -> None:
+        db = self._db
+        assert db is not None
+        try:
+            db.execute("begin immediate" if any(job.writes for job in jobs) else "begin")
+            for job in jobs:
+                self._one(db, job)
+            db.execute("commit")
+        except sqlite3.Error as error:
+            if db.in_transaction:
+                db.execute("rollback")
+            for job in jobs:
+                job.error = self._trouble(error)
+        for job in jobs:
+            job.settle()
+
+    def _one(self, db: sqlite3.Connection, job: _Job) -> None:
+        db.execute("savepoint one")
+        try:
+            job.rows = [_sqlite(db, sql) for sql in job.statements]
+            db.execute("release one")
+        except (Nothing, sqlite3.Error) as error:
+            if not db.in_transaction:
+                raise  # the whole transaction is gone (disk full, corruption)
+            db.execute("rollback to one")
+            db.execute("release one")
+            job.error = error if isinstance(error, Nothing) else self._trouble(error)
+
+    def _trouble(self, error: Exception) -> RunError:
+        hints = {
+            "database is locked": "another process holds it: end that, or wait",
+            "readonly": "make it writable for you",
+            "full": "make room on the disk; the run goes on where it stopped",
+            "malformed": "the file is damaged: `motet verify` says which runs are whole",
+            "not a database": "this is no journal: name another file",
+        }
+        hint = next((text for word, text in hints.items() if word in str(error)), "")
+        return RunError(f"the journal {self.path}: {error}", hint=hint)
+
+
+def _sqlite(db: sqlite3.Connection, sql: Sql) -> Rows:
+    rows = db.execute(sql.text.replace("{now}", _SQLITE_NOW), tuple(sql.parameters)).fetchall()
+    if sql.must and not rows:
+        raise Nothing
+    return rows
+
+
+def _steps_from(found: int, where: str) -> list[tuple[int, str]]:
+    if found > SCHEMA:
+        raise RunError(
+            f"the journal {where} has schema {found}; this motet knows {SCHEMA}", hint="use the motet that wrote it"
+        )
+    return [(version, text) for version in range(found + 1, SCHEMA + 1) for text in MIGRATIONS[version]]
+
+
+@asynccontextmanager
+async def sqlite_store(path: str) -> AsyncGenerator[SqliteStore]:
+    """The journal in that file. Raises `RunError` when it cannot be used."""
+    store = SqliteStore(path)
+    store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+_POSTGRES_NOW = "extract(epoch from clock_timestamp())::double precision"
+
+
+class PostgresStore:
+    """Journals in PostgreSQL. Open it with `postgres_store`."""
+
+    def __init__(self, url: str, connections: int = 4) -> None:
+        self._url = url
+        self._free: asyncio.LifoQueue[Any] = asyncio.LifoQueue()
+        self._size = connections
+
+    async def open(self) -> None:
+        """Connect, and bring the tables up to date. Raises `RunError`."""
+        import psycopg
+
+        try:
+            for _ in range(self._size):
+                connection = await psycopg.AsyncConnection.connect(self._url, autocommit=True)
+                await connection.execute("set synchronous_commit = on")
+                self._free.put_nowait(connection)
+            await self._migrate()
+        except psycopg.Error as error:
+            raise self._trouble(error) from error
+
+    async def _migrate(self) -> None:
+        connection = await self._free.get()
+        try:
+            async with connection.transaction():
+                await connection.execute("select pg_advisory_xact_lock(7305)")
+                await connection.execute("create table if not exists motet_schema(version integer not null)")
+                row = await (await connection.execute("select max(version) from motet_schema")).fetchone()
+                for version, statement in _steps_from(int(row[0] or 0), "in PostgreSQL"):
+                    await connection.execute(statement)
+                    await connection.execute("insert into motet_schema(version) values (%s)", (version,))
+        finally:
+            self._free.put_nowait(connection)
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        while not self._free.empty():
+            await self._free.get_nowait().close()
+
+    async def do(self, *statements: Sql) -> list[Rows]:
+        """See `Store.do`."""
+        import psycopg
+
+        connection = await self._connection()
+        try:
+            async with connection.transaction():
+                return [await self._one(connection, sql) for sql in statements]
+        except psycopg.Error as error:
+            raise self._trouble(error) from error
+        finally:
+            self._free.put_nowait(connection)
+
+    async def read(self, statement: Sql) -> Rows:
+        """See `Store.read`."""
+        return (await self.do(statement))[0]
+
+    async def _connection(self) -> Any:
+        import psycopg
+
+        connection = await self._free.get()
+        if connection.closed:
+            try:
+                connection = await psycopg.AsyncConnection.connect(self._url, autocommit=True)
+            except psycopg.Error as error:
+                self._free.put_nowait(connection)
+                raise self._trouble(error) from error
+        return connection
+
+    async def _one(self, connection: Any, sql: Sql) -> Rows:
+        text = sql.text.replace("{now}", _POSTGRES_NOW).replace("?", "%s")
+        cursor = await connection.execute(text, tuple(sql.parameters))
+        rows: Rows = cast("Rows", await cursor.fetchall()) if cursor.description else []
+        if sql.must and not rows:
+            raise Nothing
+        return rows
+
+    def _trouble(self, error: Exception) -> RunError:
+        return RunError(f"the journal in PostgreSQL: {str(error).strip() or type(error).__name__}")
+
+
+@asynccontextmanager
+async def postgres_store(url: str) -> AsyncGenerator[PostgresStore]:
+    """The journal behind that URL. Raises `RunError` when it cannot be used."""
+    store = PostgresStore(url)
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@asynccontextmanager
+async def open_store(where: str) -> AsyncGenerator[Store]:
+    """The journal in a file, or behind a `postgresql://` URL. Raises `RunError`."""
+    if where.startswith(("postgresql://", "postgres://")):
+        async with postgres_store(where) as store:
+            yield store
+    else:
+        async with sqlite_store(where) as file:
+            yield file
