@@ -14,7 +14,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
 
 def help_of(name: str) -> str:
     command: click.Command = import_module(f"motet.cli.commands.{name}").command
-    with click.Context(cli, info_name="motet", terminal_width=88) as parent:
+    with click.Context(cli, info_name="motet", terminal_width=88, help_option_names=["-h", "--help"]) as parent:
         ctx = click.Context(command, parent=parent, info_name=name, terminal_width=88)
         return command.get_help(ctx)
 

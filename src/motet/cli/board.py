@@ -17,9 +17,9 @@ from motet.events import AttemptFailed, StepChanged, StepProgress
 from motet.workflow.model import PromptGet, Read, RunWorkflow, ToolCall, Workflow
 
 if TYPE_CHECKING:
+    from rich.console import Group
     from rich.live import Live
     from rich.spinner import Spinner
-    from rich.table import Table
 
     from motet.engine.report import Report
 
@@ -45,6 +45,8 @@ class Board:
 
     title: str
     rows: dict[str, Row] = field(default_factory=dict[str, Row])
+    titled: bool = False
+    """Has the title been printed?"""
 
     @classmethod
     def of(cls, workflow: Workflow) -> Board:
@@ -72,7 +74,7 @@ class Board:
         if event.item is not None:
             return None
         row = self._row(name)
-        row.status, row.note = event.status, event.message
+        row.status, row.note = event.status.partition("(")[0], event.message
         if event.took:
             row.took = event.took
         return None if event.status in MOVING else row
@@ -119,15 +121,17 @@ def line(row: Row, board: Board) -> str:
 class View:
     """A board that is being drawn."""
 
+    board: Board
     tell: Callable[[Any], None]
     """Takes events."""
     paused: Callable[[], AbstractContextManager[object]] = nullcontext
     """Inside, nothing is drawn: somebody is asked something."""
 
     def settle(self, report: Report) -> None:
-        """Tell of the steps that never began, as the report has them."""
+        """Tell of the steps that nothing was heard of, as the report has them."""
         for step in report.steps:
-            if step.began is None and not step.final:
+            row = self.board.rows.get(step.step)
+            if row is not None and row.status in MOVING:
                 self.tell(StepChanged(0.0, report.run, step.step, step.status, message=step.reason or ""))
 
 
@@ -135,8 +139,7 @@ class View:
 def shown(board: Board) -> Generator[View]:
     """Draw the board while the block runs."""
     if not output.is_terminal(sys.stderr):
-        output.say(board.title)
-        yield View(lambda event: _tell_line(board, event))
+        yield View(board, lambda event: _tell_line(board, event))
         return
     live = _live(board)
 
@@ -149,11 +152,14 @@ def shown(board: Board) -> Generator[View]:
             live.start()
 
     with live:
-        yield View(lambda event: _tell(board, event), paused)
+        yield View(board, lambda event: _tell(board, event), paused)
 
 
 def _tell_line(board: Board, event: Any) -> None:
     if (row := board.tell(event)) is not None:
+        if not board.titled:
+            output.say(board.title)
+            board.titled = True
         output.say(line(row, board))
 
 
@@ -176,12 +182,12 @@ MARKS: Mapping[str, str] = {
 }  # fmt: skip
 
 
-def _drawn(board: Board, spinner: Spinner) -> Table:
+def _drawn(board: Board, spinner: Spinner) -> Group:
+    from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
     drawn = Table.grid(padding=(0, 2, 0, 0))
-    drawn.title, drawn.title_justify, drawn.title_style = Text(board.title), "left", "bold"
     for row in board.rows.values():
         style = output.style_of(row.status)
         mark = spinner if row.status == "running" else Text(MARKS.get(row.status, " "), style=style)
@@ -190,4 +196,4 @@ def _drawn(board: Board, spinner: Spinner) -> Table:
             Text(" "), mark, Text(row.step), Text(row.what, style="dim"), Text(row.status, style=style),
             Text(seconds(row.took), style="dim"), Text(note, overflow="fold"),
         )  # fmt: skip
-    return drawn
+    return Group(Text(board.title, style="bold"), drawn)

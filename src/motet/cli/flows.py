@@ -4,14 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
-from motet.catalog.catalog import Catalog, ServerCatalog
-from motet.config.model import Config
-from motet.host import policy
-from motet.host.memory import Memory
-from motet.workflow.check import Checked, Effect, check_text
 from motet.workflow.loading import parsed, read_file
 from motet.workflow.model import PromptGet, Read, RunWorkflow, Step, ToolCall, Workflow
 
@@ -50,36 +44,6 @@ def named_in(text: str, path: str) -> set[str] | None:
     """The servers that a workflow's text needs; None when it cannot be told, or the text does not load."""
     workflow = parsed(text, path=path, read=read_file).workflow
     return servers_of(workflow) if workflow is not None else None
-
-
-def checked(text: str, path: str, config: Config, catalog: Catalog) -> Checked:
-    """What checking the text finds: what is wrong with its form and with its meaning, together."""
-
-    def effect(server: str, name: str) -> Effect:
-        settings = config.servers.get(server)
-        part = catalog.servers.get(server)
-        tool = part.tools.get(name) if part else None
-        if settings is None:
-            return Effect("writes")
-        hints = tool.annotations if tool is not None and settings.trusted else None
-        if policy.matches(name, settings.retry.read_only) or (hints and hints.read_only):
-            return Effect("reads")
-        if policy.matches(name, settings.retry.idempotent) or (hints and hints.idempotent):
-            return Effect("repeatable")
-        key = policy.key_argument(tool, name, settings.retry)
-        return Effect("keyed", key) if key else Effect("writes")
-
-    return check_text(text, catalog, path=path, read=read_file, effect=effect)
-
-
-def remembered(config: Config) -> Catalog:
-    """What is remembered of the servers; those that were never listed are in it, not known."""
-    memory = Memory(Path(config.state) if config.state else None)
-    parts: dict[str, ServerCatalog] = {}
-    for name, server in config.servers.items():
-        kept = memory.load(server)
-        parts[name] = kept.part if kept else ServerCatalog(name, stale="it was never listed on this machine")
-    return Catalog(parts)
 
 
 def typed(workflow: Workflow, given: Mapping[str, Any]) -> dict[str, Any]:

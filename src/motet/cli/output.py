@@ -145,8 +145,8 @@ def _kind(error: MotetError) -> str:
 def error_lines(error: MotetError) -> list[str]:
     """An error for people: what and why, then what to try."""
     lines = [f"error: {clean(error)}"]
-    if isinstance(error, WorkflowError):
-        lines += [clean(problem) for problem in error.problems]
+    if isinstance(error, WorkflowError) and any(problem not in error.message for problem in error.problems):
+        return [*lines, *(clean(problem) for problem in error.problems)]
     if isinstance(error, CallError) and error.sent == "unknown":
         lines.append("note: the request was sent and may have acted; look before you repeat it")
     if error.hint:

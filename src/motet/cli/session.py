@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import signal
 import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 from motet.calls import Ask
 from motet.cli.options import config_path
 from motet.config.loading import load_config
-from motet.config.model import Config
+from motet.config.model import Config, ServerConfig, StdioTransport
 from motet.errors import CallError
 from motet.events import Emit
 from motet.orchestrator.orchestrator import Orchestrator
@@ -75,8 +77,23 @@ def _needed(config: Config, only: Iterable[str] | None) -> Config:
 
 
 def configured(given: str | None) -> Config:
-    """The configuration that the command line names. Raises ConfigError."""
-    return load_config(config_path(given))
+    """The configuration that the command line names. Raises ConfigError.
+
+    A bundled server that is not on the PATH is taken from where this very program is installed.
+    """
+    config = load_config(config_path(given))
+    return replace(config, servers={name: _found(server) for name, server in config.servers.items()})
+
+
+def _found(server: ServerConfig) -> ServerConfig:
+    match server.transport:
+        case StdioTransport(command=command) if command.startswith("motet-server-") and shutil.which(command) is None:
+            beside = Path(sys.executable).with_name(command)
+            if beside.is_file():
+                return replace(server, transport=replace(server.transport, command=str(beside)))
+        case _:
+            pass
+    return server
 
 
 def repeatable(motet: Orchestrator, server: str, tool: str, arguments: dict[str, Any], key: str | None) -> bool:

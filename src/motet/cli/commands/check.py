@@ -27,15 +27,19 @@ def command(ctx: click.Context, *, file: str, graph: bool, offline: bool, config
     Every problem is shown at once, with its place. Errors stop it from running; warnings do not.
     """
     from motet.cli import flows, session
+    from motet.orchestrator import checking
 
     settings = session.configured(config)
     text = _text(file)
 
     async def work() -> Checked:
         async with session.connected(settings, flows.named_in(text, file)) as motet:
-            return flows.checked(text, file, settings, motet.catalog)
+            return checking.checked_text(text, file, settings, motet.catalog)
 
-    checked = flows.checked(text, file, settings, flows.remembered(settings)) if offline else session.run(work)
+    if offline:
+        checked = checking.checked_text(text, file, settings, checking.remembered(settings))
+    else:
+        checked = session.run(work)
     if as_json:
         output.emit_json({**checked.to_json(), "graph": None if checked.errors else checked.plan.mermaid()})
     elif graph and not checked.errors:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from motet.cli import options, output
+from motet.cli import exits, options, output
+
+if TYPE_CHECKING:
+    from motet.cli.demo.show import Kind
 
 SERVERS = ("filesystem", "github", "database", "jira", "calendar", "deploy", "slack")
 
@@ -13,9 +18,12 @@ SERVERS = ("filesystem", "github", "database", "jira", "calendar", "deploy", "sl
 @click.option("--break", "broken", type=click.Choice(SERVERS), help="Kill this server once it is listed, for good.")
 @click.option("--hang", "hanging", type=click.Choice(SERVERS), help="Stop this server: it answers nothing any more.")
 @click.option("--slow", "slow", type=click.Choice(SERVERS), help="Let this server run only now and then.")
+@click.option("--twice", is_flag=True, help="First with every server up, then once more with the trouble.")
 @options.json
 @click.pass_context
-def command(ctx: click.Context, *, broken: str | None, hanging: str | None, slow: str | None, as_json: bool) -> None:
+def command(
+    ctx: click.Context, *, broken: str | None, hanging: str | None, slow: str | None, twice: bool, as_json: bool
+) -> None:
     """Start seven servers on local stand-ins for GitHub, Jira, Slack and a calendar, and run three patterns on them.
 
     \b
@@ -23,26 +31,30 @@ def command(ctx: click.Context, *, broken: str | None, hanging: str | None, slow
     parallel    project status from three servers at once
     chain       deploy the latest release, check it, move the ticket, tell the channel
 
-    With a broken server the others do their work, and the summary says what is missing and how to finish it. Nothing is
-    left running or lying about afterwards.
+    With a broken server the others do their work, and the summary says what is missing and how to finish it; the exit
+    code is 3 then, or 1 where a pattern cannot go on without it. Nothing is left running or lying about afterwards.
     """
+    troubles: list[tuple[Kind, str | None]] = [("break", broken), ("hang", hanging), ("slow", slow)]
+    chosen: list[tuple[Kind, str]] = [(kind, server) for kind, server in troubles if server]
+    if len(chosen) > 1:
+        raise click.UsageError("one of --break, --hang and --slow at a time")
+    if twice and not chosen:
+        raise click.UsageError("--twice wants --break, --hang or --slow for its second act")
+
     from motet.cli import examples, session
     from motet.cli.demo import show, stage
 
-    troubles: list[tuple[show.Kind, str | None]] = [("break", broken), ("hang", hanging), ("slow", slow)]
-    chosen = [show.Trouble(kind, server) for kind, server in troubles if server]
-    if len(chosen) > 1:
-        raise click.UsageError("one of --break, --hang and --slow at a time")
+    trouble = show.Trouble(*chosen[0]) if chosen else None
 
-    async def work() -> show.Outcome:
+    async def work() -> list[show.Outcome]:
         folder = examples.folder()
         output.say("motet demo: seven servers, each its own process with its own credentials; no accounts needed")
         async with stage.stage(folder) as built:
-            return await show.perform(built, folder, chosen[0] if chosen else None)
+            acts = [None, trouble] if twice else [trouble]
+            return await show.perform(built, folder, acts, tell=(lambda _: None) if as_json else show.summary)
 
-    outcome = session.run(work)
+    outcomes = session.run(work)
     if as_json:
-        output.emit_json(outcome.to_json())
-    else:
-        show.summary(outcome)
-    ctx.exit(outcome.code)
+        told = [outcome.to_json() for outcome in outcomes]
+        output.emit_json(told if twice else told[0])
+    ctx.exit(next((exits.FAILED for outcome in outcomes[:-1] if outcome.code), outcomes[-1].code))

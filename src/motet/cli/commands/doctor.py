@@ -50,11 +50,11 @@ def _findings(given: str | None) -> Iterator[Finding]:
     yield Finding("python", "ok", sys.version.split()[0])
     yield _isolation()
     yield _bundled()
-    from motet.config.loading import load_config
+    from motet.cli import session
 
     try:
         path = options.config_path(given)
-        config = load_config(path)
+        config = session.configured(given)
     except ConfigError as error:
         yield Finding("configuration", "error", error.message, error.hint)
         return

@@ -67,7 +67,8 @@ def command(
         output.emit_json(report.to_json())
     else:
         click.echo(output.clean(report.to_text(), limit=1 << 24))
-    ctx.exit(exits.of_status(report.status))
+    as_planned = report.dry and report.status == "partial"  # nothing was sent, so nothing is there
+    ctx.exit(exits.COMPLETE if as_planned else exits.of_status(report.status))
 
 
 def _stop(run: Run) -> None:

@@ -80,4 +80,4 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str
     old, new = (output.json_text(definition).splitlines() for definition in (before, after))
     for line in difflib.unified_diff(old, new, lineterm="", n=2):
         if not line.startswith(("---", "+++", "@@")):
-            yield output.clean_line(line) if line[:1] in "+-" else line
+            yield output.clean(line)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shlex
 import signal
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -110,25 +110,29 @@ class Outcome:
         }
 
 
-async def perform(stage: Stage, examples: Path, trouble: Trouble | None) -> Outcome:
-    """The whole show, progress on stderr."""
-    began = perf_counter()
-    outcome = Outcome(trouble)
+async def perform(
+    stage: Stage, examples: Path, acts: Sequence[Trouble | None], *, tell: Callable[[Outcome], None]
+) -> list[Outcome]:
+    """The whole show on one set of servers, an act for each trouble; progress on stderr, `tell` after each act."""
     audience = Audience()
+    outcomes: list[Outcome] = []
+    began = perf_counter()
     async with Orchestrator.from_config(dict(stage.config), emit=audience) as motet:
         await motet.host.settled()
         _programme(motet)
-        workflows = {name: load(examples / f"{name}.yaml") for name in PATTERNS}
-        for workflow in workflows.values():
-            motet.check(workflow)
-        async with _service(motet) as outcome.before, _troubled(motet, stage, trouble, audience):
-            for name, workflow in workflows.items():
-                output.say()
-                outcome.reports[name] = await _run(motet, workflow, PATTERNS[name], audience)
-                output.say(_verdict(outcome.reports[name]))
-            outcome.servers = {name: _server_json(motet, name) for name in motet.servers}
-    outcome.took = perf_counter() - began
-    return outcome
+        for trouble in acts:
+            outcome = Outcome(trouble)
+            async with _service(motet) as outcome.before, _troubled(motet, stage, trouble, audience):
+                for name, inputs in PATTERNS.items():
+                    output.say()
+                    report = await _run(motet, load(examples / f"{name}.yaml"), inputs, audience)
+                    outcome.reports[name] = report
+                    output.say(_verdict(report))
+                outcome.servers = {name: _server_json(motet, name) for name in motet.servers}
+            outcome.took, began = perf_counter() - began, perf_counter()
+            outcomes.append(outcome)
+            tell(outcome)
+    return outcomes
 
 
 class Audience:
