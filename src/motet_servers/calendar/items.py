@@ -99,9 +99,9 @@ def occurrences(item: Item, kind: str, window: Window, zone: ZoneInfo) -> list[O
 def expanded(calendar: icalendar.Calendar, kind: str, window: Window) -> Iterator[icalendar.Component]:
     """The occurrences near the window as components of their own, at most `MOST_OCCURRENCES`; Unreadable if broken."""
     zone = cast("ZoneInfo", window.start.tzinfo)
-    if _too_frequent(calendar):
-        raise Unreadable("a rule that repeats more than hourly")
     try:
+        if _too_frequent(calendar):
+            raise Unreadable("a rule that repeats more than hourly")  # noqa: TRY301 - the look may fail as well
         # the library is typed only in part: what it gives are icalendar components
         query = cast("Any", recurring_ical_events).of(calendar, components=[kind])
         found: list[icalendar.Component] = query.between(window.start, window.end)

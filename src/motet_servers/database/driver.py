@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeVar
-
-from sqlalchemy import Connection
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from motet_servers.database.limits import Limits
 from motet_servers.database.model import Effect, Rows
 from motet_servers.database.sql import Statement
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 T = TypeVar("T")
 Parameters = Mapping[str, Any]

@@ -13,11 +13,11 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar, cast
 
 import asyncpg  # pyright: ignore[reportMissingTypeStubs] - the parts in use are typed below
 from sqlalchemy import Connection
-from sqlalchemy.engine import URL
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -105,7 +105,7 @@ class PostgresDriver:
 
     dialect: Literal["sqlite", "postgresql"] = "postgresql"
 
-    def __init__(self, url: URL, read_url: URL, *, allow_superuser: bool = False) -> None:
+    def __init__(self, url: str, read_url: str, *, allow_superuser: bool = False) -> None:
         self._writing = _engine(url)
         self._reading = self._writing if read_url == url else _engine(read_url)
         self._role_checked = allow_superuser
@@ -198,9 +198,9 @@ class PostgresDriver:
             await pooled.close()
 
 
-def _engine(url: URL) -> AsyncEngine:
+def _engine(url: str) -> AsyncEngine:
     return create_async_engine(
-        url.set(drivername="postgresql+asyncpg"),
+        make_url(url).set(drivername="postgresql+asyncpg"),
         pool_size=4,
         max_overflow=4,
         pool_pre_ping=True,
@@ -221,12 +221,23 @@ def _bound(prepared: Prepared, wanted: Statement, parameters: Parameters) -> lis
 async def _effect(raw: Raw, wanted: Statement, given: Parameters, limits: Limits) -> Effect:
     prepared = await raw.prepare(positional(wanted))
     collector = Collector([column.name for column in prepared.get_attributes()], limits)
-    async for row in prepared.cursor(*_bound(prepared, wanted, given), prefetch=CHUNK):
+    values = _bound(prepared, wanted, given)
+    if not collector.columns:
+        await prepared.fetch(*values)
+        return Effect(_counted(prepared.get_statusmsg()))
+    count = 0
+    async for row in prepared.cursor(*values, prefetch=CHUNK):
+        count += 1
         if not collector.truncated:
             collector.add(tuple(row))
-    words = prepared.get_statusmsg().split()
-    affected = int(words[-1]) if words and words[-1].isdigit() else 0
+    affected = 0 if wanted.word in {"select", "values"} else count
     return Effect(affected, collector.columns, collector.rows, collector.truncated)
+
+
+def _counted(tag: str) -> int:
+    """The number in a command tag such as `INSERT 0 3`."""
+    last = tag.rpartition(" ")[2]
+    return int(last) if last.isdigit() else 0
 
 
 async def _remembered(raw: Raw, key: Key) -> list[Effect] | None:
@@ -254,10 +265,15 @@ async def _remembered(raw: Raw, key: Key) -> list[Effect] | None:
 
 
 def _unreachable(error: BaseException) -> DomainError:
-    original = getattr(error, "orig", None) or error
-    if isinstance(original, asyncpg.InvalidAuthorizationSpecificationError):
-        return Refused("the database refused the role or its password; check DATABASE_URL.")
-    return Unavailable(f"the database cannot be reached ({type(original).__name__}); nothing was sent.")
+    cause: BaseException = error
+    while not isinstance(cause, asyncpg.PostgresError | OSError):
+        inner = getattr(cause, "orig", None) or cause.__cause__
+        if not isinstance(inner, BaseException):
+            break
+        cause = inner
+    if isinstance(cause, asyncpg.InvalidAuthorizationSpecificationError):
+        return Refused("the database refused the role or its password; check DATABASE_URL and DATABASE_READ_URL.")
+    return Unavailable(f"the database cannot be reached ({type(cause).__name__}); nothing was sent.")
 
 
 def explained(error: asyncpg.PostgresError) -> DomainError:

@@ -8,12 +8,11 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import unquote
 
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
 
-from motet_servers.database import model, named, schema, sql
+from motet_servers.database import model, named, sql
 from motet_servers.database.driver import Driver, Key, Parameters, Written
 from motet_servers.database.limits import Limits
 from motet_servers.kit import idempotency, paging
@@ -44,8 +43,8 @@ class BatchStatement(BaseModel):
 class Settings:
     """Which database, and what may be done with it."""
 
-    url: URL = field(repr=False)
-    read_url: URL | None = field(default=None, repr=False)
+    url: str = field(repr=False)
+    read_url: str | None = field(default=None, repr=False)
     read_only: bool = False
     allow_superuser: bool = False
     limits: Limits = field(default_factory=Limits)
@@ -76,34 +75,50 @@ def build(values: Values, arguments: list[str]) -> DomainServer:
     )
 
 
-def database_url(variable: str, text: str) -> URL:
-    """The URL as SQLAlchemy reads it; SettingsError, never showing it, when it is none we serve."""
-    try:
-        url = make_url(text.replace("postgres://", "postgresql://", 1))
-    except (ArgumentError, ValueError):
-        raise SettingsError(f"{variable} is not a database URL such as sqlite:///file.db.") from None
-    backend = url.get_backend_name()
-    if backend not in {"sqlite", "postgresql"}:
-        raise SettingsError(f"{variable} names {backend}; this server speaks sqlite and postgresql.")
-    if backend == "sqlite" and (not url.database or url.database.startswith((":memory:", "file:"))):
+def database_url(variable: str, text: str) -> str:
+    """The URL with the scheme's usual spelling; SettingsError, never showing it, when it is none we serve."""
+    scheme, _, rest = text.partition("://")
+    backend = scheme.partition("+")[0]
+    if backend in {"postgres", "postgresql"} and rest:
+        return f"postgresql://{rest}"
+    if backend != "sqlite":
+        raise SettingsError(f"{variable} must begin with sqlite:/// or postgresql://; nothing else is served.")
+    if not rest.startswith("/") or rest[1:].startswith((":memory:", "file:")) or len(rest) < 2:
         raise SettingsError(f"{variable} must name a file: sqlite:///relative.db or sqlite:////absolute.db.")
-    return url
+    return f"sqlite://{rest}"
 
 
-def _driver(settings: Settings) -> Driver:
-    if settings.url.get_backend_name() == "sqlite":
-        from motet_servers.database.sqlite import SqliteDriver
+class _Connector:
+    """The driver, made at the first call: listing tools loads no database library."""
 
-        return SqliteDriver(Path(settings.url.database or ""))
-    from motet_servers.database.postgres import PostgresDriver
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._driver: Driver | None = None
 
-    read = settings.read_url or settings.url
-    return PostgresDriver(settings.url, read, allow_superuser=settings.allow_superuser)
+    def __call__(self) -> Driver:
+        if self._driver is None:
+            self._driver = self._made()
+        return self._driver
+
+    def _made(self) -> Driver:
+        settings = self._settings
+        if settings.url.startswith("sqlite"):
+            from motet_servers.database.sqlite import SqliteDriver
+
+            return SqliteDriver(Path(unquote(settings.url.removeprefix("sqlite:///").partition("?")[0])))
+        from motet_servers.database.postgres import PostgresDriver
+
+        read = settings.read_url or settings.url
+        return PostgresDriver(settings.url, read, allow_superuser=settings.allow_superuser)
+
+    async def close(self) -> None:
+        if self._driver is not None:
+            await self._driver.close()
 
 
 def database_server(settings: Settings) -> DomainServer:
     """A server over one database. Nothing is connected until the first call."""
-    driver = _driver(settings)
+    driver = _Connector(settings)
 
     @asynccontextmanager
     async def serving(_: DomainServer) -> AsyncGenerator[None]:
@@ -131,25 +146,38 @@ def database_server(settings: Settings) -> DomainServer:
     return server
 
 
-async def _tables(driver: Driver, prefix: str, cursor: str | None) -> model.Tables:
+async def _tables(driver: _Connector, prefix: str, cursor: str | None) -> model.Tables:
+    from motet_servers.database import schema
+
     start = paging.offset(cursor)
-    found = [table for table in await driver.inspect(schema.tables) if table.name.startswith(prefix)]
+    found = [table for table in await driver().inspect(schema.tables) if table.name.startswith(prefix)]
     more = paging.encode({"offset": start + PAGE}) if len(found) > start + PAGE else None
     return model.Tables(found[start : start + PAGE], more)
 
 
+async def _describe(driver: _Connector, table: str, schema_name: str | None) -> model.Description:
+    from motet_servers.database import schema
+
+    return await driver().inspect(schema.describe(table, schema_name))
+
+
 async def _read(
-    driver: Driver, settings: Settings, wanted: sql.Statement, given: Parameters, most: int | None, cursor: str | None
+    driver: _Connector,
+    settings: Settings,
+    wanted: sql.Statement,
+    given: Parameters,
+    most: int | None,
+    cursor: str | None,
 ) -> model.Rows:
     sql.check_parameters(wanted, dict(given))
     skip = paging.offset(cursor)
     rows = min(most or settings.limits.rows, settings.limits.rows)
     limits = replace(settings.limits, rows=rows)
-    page = await driver.read(wanted, given, skip=skip, limits=limits)
+    page = await driver().read(wanted, given, skip=skip, limits=limits)
     return replace(page, next_cursor=paging.encode({"offset": skip + page.row_count}) if page.truncated else None)
 
 
-def _schema_tools(server: DomainServer, driver: Driver) -> None:
+def _schema_tools(server: DomainServer, driver: _Connector) -> None:
     @server.tool(retry="safe", title="List tables")
     async def list_tables(prefix: str = "", cursor: str | None = None) -> model.Tables:
         """The tables and views, by schema and name."""
@@ -161,10 +189,10 @@ def _schema_tools(server: DomainServer, driver: Driver) -> None:
         schema_name: Annotated[str | None, Field(description="The schema, if it is not the default one.")] = None,
     ) -> model.Description:
         """Columns, keys and indexes of a table or view."""
-        return await driver.inspect(schema.describe(table, schema_name))
+        return await _describe(driver, table, schema_name)
 
 
-def _reading_tools(server: DomainServer, driver: Driver, settings: Settings) -> None:
+def _reading_tools(server: DomainServer, driver: _Connector, settings: Settings) -> None:
     queries = settings.queries
 
     @server.tool(retry="safe", title="Query")
@@ -179,8 +207,8 @@ def _reading_tools(server: DomainServer, driver: Driver, settings: Settings) -> 
         """How the database would run a query; with `analyze` it runs it, read-only, and measures."""
         wanted = _statement(sql)
         _check(wanted, parameters or {})
-        lines = await driver.explain(wanted, parameters or {}, analyze=analyze, limits=settings.limits)
-        return model.QueryPlan(driver.dialect, lines)
+        lines = await driver().explain(wanted, parameters or {}, analyze=analyze, limits=settings.limits)
+        return model.QueryPlan(driver().dialect, lines)
 
     if not queries:
         return
@@ -198,7 +226,7 @@ def _reading_tools(server: DomainServer, driver: Driver, settings: Settings) -> 
         return await _read(driver, settings, _prepared(queries, name).statement, parameters or {}, limit, cursor)
 
 
-def _writing_tools(server: DomainServer, driver: Driver, settings: Settings) -> None:
+def _writing_tools(server: DomainServer, driver: _Connector, settings: Settings) -> None:
     @server.tool(retry="keyed", destructive=True, title="Execute")
     async def execute(
         sql: Sql, parameters: Given | None = None, idempotency_key: Idempotency | None = None
@@ -221,7 +249,7 @@ def _writing_tools(server: DomainServer, driver: Driver, settings: Settings) -> 
 
 
 async def _write(
-    driver: Driver, settings: Settings, tool: str, batch: list[tuple[str, dict[str, Any]]], key: str | None
+    driver: _Connector, settings: Settings, tool: str, batch: list[tuple[str, dict[str, Any]]], key: str | None
 ) -> Written:
     statements: list[tuple[sql.Statement, Parameters]] = []
     for number, (text, given) in enumerate(batch, start=1):
@@ -234,7 +262,7 @@ async def _write(
     stored = None
     if idempotency.checked(key) is not None and key is not None:
         stored = Key(idempotency.mark("database", tool, key), idempotency.fingerprint(batch))
-    return await driver.write(statements, key=stored, limits=settings.limits)
+    return await driver().write(statements, key=stored, limits=settings.limits)
 
 
 def _statement(text: str) -> sql.Statement:
@@ -266,7 +294,7 @@ def _named(queries: Mapping[str, named.Prepared]) -> model.NamedQueries:
     )
 
 
-def _resources(server: DomainServer, driver: Driver, settings: Settings) -> None:
+def _resources(server: DomainServer, driver: _Connector, settings: Settings) -> None:
     json_type = "application/json"
 
     @server.resource("db://tables{?cursor}", name="tables", mime_type=json_type)
@@ -277,12 +305,14 @@ def _resources(server: DomainServer, driver: Driver, settings: Settings) -> None
     @server.resource("db://tables/{table}", mime_type=json_type)
     async def table(table: str) -> str:
         """A table's columns, keys and indexes; `name` or `schema.name`."""
-        return json.dumps(asdict(await driver.inspect(schema.describe(table, None))))
+        return json.dumps(asdict(await _describe(driver, table, None)))
 
     @server.resource("db://tables/{table}/rows{?cursor}", mime_type=json_type)
     async def rows(table: str, cursor: str | None = None) -> str:
         """A table's rows, a page at a time."""
-        found = await driver.inspect(lambda connection: schema.find(connection, table, None))
+        from motet_servers.database import schema
+
+        found = await driver().inspect(lambda connection: schema.find(connection, table, None))
         wanted = sql.statement(f"select * from {schema.quoted(found)}")
         return json.dumps(asdict(await _read(driver, settings, wanted, {}, None, cursor)))
 

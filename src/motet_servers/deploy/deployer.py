@@ -15,7 +15,7 @@ import asyncio
 import json
 import secrets
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -148,6 +148,7 @@ class Deployer:
             for number, version in enumerate(removed):
                 await note(number, len(removed), f"removing {version}")
                 await self.host.remove(f"releases/{version}")
+                await self.host.remove(_record(version))
             for leftover in await self.host.names("releases"):
                 if leftover.startswith("."):
                     await self.host.remove(f"releases/{leftover}")
@@ -190,7 +191,7 @@ class Deployer:
             problems.append(str(error))
         installed = await self.host.has(f"releases/{version}")
         if installed and digest is not None:
-            there = artifacts.checksum(await self.host.checksum_lines(f"releases/{version}"))
+            there = await self._recorded(version)
             if there != digest:
                 problems.append(f"release {version} is on the target with other content (checksum {there})")
         return Plan(
@@ -282,14 +283,21 @@ class Deployer:
                 if wanted is not None and wanted.lower() != digest:
                     raise Refused(f"release {version} has checksum {digest}, not the one in {source} ({wanted}).")
             if not await self.host.has(path):
+                await self.host.remove(_record(version))
                 await self.host.put(tree, path)
-        there = artifacts.checksum(await self.host.checksum_lines(path))
+        there = await self._recorded(version)
         if there != digest:
             raise Conflict(
                 f"releases/{version} on {self.target.name} has other content (checksum {there}) than the artifact "
                 f"({digest}). Releases never change: give the new content a new version."
             )
+        await self.host.write(_record(version), digest)
         return digest
+
+    async def _recorded(self, version: str) -> str:
+        """The checksum a release had when it was put there (hooks and caches may add files later)."""
+        known = await self.host.read(_record(version))
+        return known or artifacts.checksum(await self.host.checksum_lines(f"releases/{version}"))
 
     async def _hook(self, name: Literal["before", "after"], version: str) -> None:
         argv = self.target.hooks.before if name == "before" else self.target.hooks.after
@@ -335,7 +343,9 @@ class Deployer:
         await self.host.switch(here.current)
         remaining = [service for service in here.services if await self.host.alive(service)]
         if here.current is not None and old is not None and not remaining:
-            await self._start(here.current, keep=())
+            again = await self._start(here.current, keep=())
+            with suppress(Failed):
+                await self._healthy(here.current, again)
         else:
             await self._remember(remaining)
 
@@ -509,6 +519,10 @@ class Begun:
     async def write(self) -> None:
         """Journal that it begins; from here on it leaves a trace."""
         await self.host.append("journal.jsonl", self.line)
+
+
+def _record(version: str) -> str:
+    return f"checksums/{version}"
 
 
 def _measured(artifact: Any, version: str) -> str:

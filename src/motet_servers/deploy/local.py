@@ -50,6 +50,7 @@ class LocalHost:
 
     async def write(self, path: str, text: str) -> None:
         target = self._root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".{target.name}-{secrets.token_hex(4)}")
         with temporary.open("w", encoding="utf-8") as file:
             file.write(text)

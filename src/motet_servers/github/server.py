@@ -18,6 +18,7 @@ from motet_servers.github import model
 from motet_servers.github.api import GitHub
 from motet_servers.kit.errors import InvalidInput
 from motet_servers.kit.http import Answer, ApiClient
+from motet_servers.kit.redaction import Redactor
 from motet_servers.kit.server import DomainServer
 from motet_servers.kit.settings import SettingsError, Values
 
@@ -46,6 +47,7 @@ def github_server(
     url: str, token: str, *, repository: str = "", transport: httpx2.AsyncBaseTransport | None = None
 ) -> DomainServer:
     """A server for the GitHub at `url`; SettingsError when `repository` is not owner/name."""
+    redactor = Redactor([token])
     client = ApiClient(
         "GitHub",
         url,
@@ -54,7 +56,7 @@ def github_server(
             "Accept": "application/vnd.github+json",
             "X-GitHub-Api-Version": "2022-11-28",
         },
-        explain=_words,
+        explain=lambda answer: redactor.text(_words(answer)),
         transport=transport,
     )
     github = GitHub(client, repository=repository)
@@ -106,7 +108,7 @@ def _words(answer: Answer) -> str:
     """GitHub's message, and what it says about each field."""
     try:
         complaint = msgspec.json.decode(answer.content, type=_Complaint)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return ""
     problems = [
         each if isinstance(each, str) else each.message or f"{each.field} {each.code}".strip()

@@ -57,8 +57,8 @@ class Jira:
 
     async def search(self, jql: str, *, limit: int, cursor: str | None) -> model.IssuePage:
         start = paging.offset(cursor)
-        wanted = {"jql": jql, "startAt": start, "maxResults": limit, "fields": self._dialect.shown.split(",")}
-        answer = await self._client.request("POST", f"{self._dialect.api}/search", json=wanted, read_only=True)
+        wanted = {"jql": jql, "startAt": start, "maxResults": limit, "fields": self._dialect.shown}
+        answer = await self._get(f"{self._dialect.api}/search", wanted)
         return self._issues(read(answer, dialect.IssuesWire), start)
 
     async def open_issues(self, project: str, *, limit: int, cursor: str | None) -> model.IssuePage:

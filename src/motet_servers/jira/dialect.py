@@ -219,7 +219,7 @@ def words(answer: Answer) -> str:
     """Jira's own words for a refusal."""
     try:
         complaint = msgspec.json.decode(answer.content, type=Complaint)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return ""
     said = complaint.errorMessages + [f"{field}: {text}" for field, text in complaint.errors.items()]
     return "; ".join(text.rstrip(".") for text in said if text)
@@ -249,7 +249,7 @@ class DataCenter:
 
     def people_query(self, text: str) -> dict[str, str]:
         """Parameters that search users."""
-        return {"username": text or "."}
+        return {"username": text} if text else {}
 
     def browse(self, key: str) -> str:
         """The issue's page."""

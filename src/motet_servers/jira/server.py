@@ -14,6 +14,7 @@ from pydantic import Field
 from motet_servers.jira import dialect, model
 from motet_servers.jira.api import Jira
 from motet_servers.kit.http import ApiClient
+from motet_servers.kit.redaction import Redactor
 from motet_servers.kit.server import DomainServer
 from motet_servers.kit.settings import SettingsError, Values
 
@@ -52,13 +53,15 @@ def jira_server(
     transport: httpx2.AsyncBaseTransport | None = None,
 ) -> DomainServer:
     """A server for the Jira at `url`, by personal token or by user name and password (or API token)."""
+    secrets = [personal_token, basic[1] if basic is not None else ""]
+    redactor = Redactor(secrets)
     client = ApiClient(
         "Jira",
         url,
         headers={"Accept": "application/json"}
         | ({"Authorization": f"Bearer {personal_token}"} if personal_token else {}),
         auth=basic,
-        explain=dialect.words,
+        explain=lambda answer: redactor.text(dialect.words(answer)),
         transport=transport,
     )
     jira = Jira(client)
@@ -77,7 +80,7 @@ def jira_server(
         capabilities={"tools": {}, "resources": {}},
         domain="jira",
         uris=["jira://**"],
-        secrets=[personal_token, basic[1] if basic is not None else ""],
+        secrets=secrets,
         lifespan=serving,
     )
     _reading_tools(server, jira)
@@ -251,15 +254,19 @@ def _planning_tools(server: DomainServer, jira: Jira) -> None:
         return await jira.fill_sprint(sprint_id, keys)
 
     @server.tool(retry="safe", title="Search users")
-    async def search_users(query: str = "", limit: Limit = 50, cursor: Cursor = None) -> model.UserPage:
-        """Users whose name or address matches; empty: all."""
+    async def search_users(
+        query: Annotated[str, Field(min_length=1, max_length=255, description="Part of a name or address.")],
+        limit: Limit = 50,
+        cursor: Cursor = None,
+    ) -> model.UserPage:
+        """Users whose name or address matches."""
         return await jira.users(query, limit=limit, cursor=cursor)
 
     @server.tool(retry="safe", title="List assignees")
     async def list_assignees(
         project: ProjectKey, query: str = "", limit: Limit = 50, cursor: Cursor = None
     ) -> model.UserPage:
-        """Users an issue of the project can be assigned to."""
+        """Users an issue of the project can be assigned to; `query` narrows them by name or address."""
         return await jira.assignees(project, query, limit=limit, cursor=cursor)
 
 

@@ -469,7 +469,7 @@ class GitHub:
                 texts_of = f"{issue.title} {issue.body or ''}".lower()
                 if matches_kind and matches_state and all(word.lower() in texts_of for word in words):
                     found.append({**self._show_issue(repository, issue), "score": 1.0})
-        return json_response(self._search_page(request, found))
+        return json_response({**self._search_page(request, found), "search_type": "lexical"})
 
     def _narrowed(self, narrowed: Mapping[str, str]) -> list[Repository]:
         wanted = narrowed.get("repo", "").lower()
@@ -558,10 +558,10 @@ class GitHub:
     def _minimal_repository(self, repository: Repository) -> dict[str, object]:
         api = f"{self.url}/repos/{repository.full_name}"
         plain = (
-            "archive assignees blobs branches collaborators comments commits compare contents contributors deployments"
-            " downloads events forks git_commits git_refs git_tags hooks issue_comment issue_events issues keys labels"
-            " languages merges milestones notifications pulls releases stargazers statuses subscribers subscription tags"
-            " teams trees"
+            "archive assignees blobs branches collaborators comments commits compare contents contributors"
+            " deployments downloads events forks git_commits git_refs git_tags hooks issue_comment"
+            " issue_events issues keys labels languages merges milestones notifications pulls releases"
+            " stargazers statuses subscribers subscription tags teams trees"
         )
         return {
             "id": _number_for(repository.full_name),

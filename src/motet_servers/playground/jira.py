@@ -423,7 +423,7 @@ class Jira:
         return Response(201, effect="issues.linked")
 
     def _user_search(self, request: Request) -> Response:
-        wanted = request.query.get("username", "").lower().removeprefix(".")
+        wanted = request.query.get("username", "").lower()
         start, most = number(request.query, "startAt", 0), number(request.query, "maxResults", 50)
         found = [name for name, full in self._users.items() if wanted in name.lower() or wanted in full.lower()]
         return json_response([self._show_user(name) for name in found[start : start + most]])

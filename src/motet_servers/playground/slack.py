@@ -150,7 +150,7 @@ class Slack:
             "user": "motet",
             "team_id": TEAM,
             "user_id": BOT,
-            "bot_id": "B0MOTET",
+            "bot_id": "B0MOTET01",
         }, ""
 
     def _list(self, params: dict[str, object]) -> tuple[dict[str, object], str]:
@@ -331,7 +331,7 @@ class Slack:
             "team": TEAM,
         }
         if message.user == BOT:
-            shown["bot_id"] = "B0MOTET"
+            shown["bot_id"] = "B0MOTET01"
         if message.thread_ts is not None:
             shown["thread_ts"] = message.thread_ts
             if message.thread_ts == message.ts:

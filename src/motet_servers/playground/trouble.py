@@ -5,8 +5,8 @@
 | `down` | nothing listens: connections are refused |
 | `slow` | `seconds` pass, then the request is served |
 | `rate_limited` | 429 with `Retry-After`, nothing done |
-| `error_before` | `status` (503), nothing done |
-| `error_after` | it is done and counted, then `status` (502) |
+| `error_before` | `status` (503 unless said), nothing done |
+| `error_after` | it is done and counted, then `status` |
 | `cut_before` | the connection is cut, nothing done |
 | `cut_after` | it is done and counted, then the connection is cut |
 
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -74,8 +74,9 @@ def trouble_from(found: Mapping[str, object]) -> Trouble:
 class Troubled:
     """A handler with trouble in front of it; counts the effects that really happened."""
 
-    def __init__(self, inner: Handler) -> None:
+    def __init__(self, inner: Handler, *, sleep: Callable[[float], Awaitable[object]] = asyncio.sleep) -> None:
         self._inner = inner
+        self._sleep = sleep
         self.trouble = Trouble()
         self.effects: Counter[str] = Counter()
         self.requests = 0
@@ -94,7 +95,7 @@ class Troubled:
         self.trouble = trouble.once_less()
         match trouble.kind:
             case "slow":
-                await asyncio.sleep(trouble.seconds)
+                await self._sleep(trouble.seconds)
                 return await self._serve(request)
             case "rate_limited":
                 return json_response(

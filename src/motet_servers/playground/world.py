@@ -106,7 +106,7 @@ class Playground:
         Raises Refused: the seed is malformed; the message says where.
         """
         self._seed = seed
-        self._credentials = credentials or Credentials.fresh()
+        self.credentials = credentials or Credentials.fresh()
         self._build()
         ports = range(port, port + 5) if port else [0] * 5
         self._control = HttpServer(self._answer_control, port=ports[0])
@@ -119,7 +119,7 @@ class Playground:
         return self._vendors[name]
 
     def _build(self) -> None:
-        seed, keys = self._seed, self._credentials
+        seed, keys = self._seed, self.credentials
         now = datetime.now(UTC)
         people = strings(seed, "people")
         projects = [jira.project_from(each, at, now) for at, each in enumerate(objects(seed, "projects"), start=1)]
@@ -167,11 +167,11 @@ class Playground:
     @property
     def control_url(self) -> str:
         """Where trouble is ordered; the path is the secret."""
-        return f"{self._control.url}/{self._credentials.control}"
+        return f"{self._control.url}/{self.credentials.control}"
 
     def environment(self) -> dict[str, object]:
         """Per server the variables it needs, and the control URL."""
-        keys = self._credentials
+        keys = self.credentials
         return {
             "github": {
                 "GITHUB_API_URL": self.github.url,
@@ -191,7 +191,7 @@ class Playground:
     # Control: GET /state, GET /effects, PUT /trouble/VENDOR, DELETE /trouble
 
     async def _answer_control(self, request: Request) -> Response:
-        start = f"/{self._credentials.control}"
+        start = f"/{self.credentials.control}"
         if not request.path.startswith(f"{start}/"):
             return json_response({"error": "not found"}, 404)
         match request.method, request.path.removeprefix(start).strip("/").split("/"):
@@ -229,6 +229,10 @@ class Playground:
     def effects(self) -> dict[str, dict[str, int]]:
         """Per vendor, what was done for good and how often."""
         return {name: dict(each.effects) for name, each in self._vendors.items()}
+
+    def requests(self, vendor: str) -> int:
+        """How many requests reached the vendor."""
+        return self._vendors[vendor].requests
 
     def state(self) -> dict[str, object]:
         """Everything there is, for tests to look at; no tokens."""

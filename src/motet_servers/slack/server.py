@@ -15,9 +15,10 @@ from pydantic import Field
 
 from motet_servers.kit.errors import InvalidInput
 from motet_servers.kit.http import ApiClient
+from motet_servers.kit.redaction import Redactor
 from motet_servers.kit.server import DomainServer
 from motet_servers.kit.settings import Values
-from motet_servers.slack import model
+from motet_servers.slack import model, wire
 from motet_servers.slack.api import Slack
 
 ChannelName = Annotated[str, Field(min_length=1, max_length=100, description="A channel's name (#releases) or id.")]
@@ -44,7 +45,14 @@ def build(values: Values, arguments: list[str]) -> DomainServer:
 
 def slack_server(url: str, token: str, *, transport: httpx2.AsyncBaseTransport | None = None) -> DomainServer:
     """A server for the workspace the bot token belongs to."""
-    client = ApiClient("Slack", url, headers={"Authorization": f"Bearer {token}"}, transport=transport)
+    redactor = Redactor([token])
+    client = ApiClient(
+        "Slack",
+        url,
+        headers={"Authorization": f"Bearer {token}"},
+        explain=lambda answer: redactor.text(wire.words(answer)),
+        transport=transport,
+    )
     slack = Slack(client)
 
     @asynccontextmanager

@@ -35,6 +35,12 @@ class Status(msgspec.Struct):
     response_metadata: Any = None
 
 
+class Refusal(msgspec.Struct):
+    """What may come with an HTTP status instead."""
+
+    error: str = ""
+
+
 class Said(msgspec.Struct):
     """A topic or purpose."""
 
@@ -199,6 +205,14 @@ def read(answer: Answer, kind: type[T]) -> T:
         raise Unavailable(
             f"Slack's answer is not what its API documents ({error}); is SLACK_API_URL right?", status=answer.status
         ) from None
+
+
+def words(answer: Answer) -> str:
+    """Slack's own word for a refusal that came with an HTTP status."""
+    try:
+        return msgspec.json.decode(answer.content, type=Refusal).error
+    except (msgspec.DecodeError, RecursionError):
+        return ""
 
 
 _WORDS: Mapping[str, tuple[type[DomainError], str]] = {

@@ -22,8 +22,8 @@ def radicale(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Radicale]:
 
 
 @pytest.fixture(scope="session")
-def jira820() -> Iterator[Jira820]:
-    with start_jira820() as found:
+def jira820(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jira820]:
+    with start_jira820(tmp_path_factory.mktemp("jira820")) as found:
         yield found
 
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -185,7 +185,7 @@ async def _send(writer: asyncio.StreamWriter, head: h11.Response, body: bytes, *
 
 
 @contextlib.asynccontextmanager
-async def proxied(host: str, port: int) -> AsyncIterator[FaultProxy]:
+async def proxied(host: str, port: int) -> AsyncGenerator[FaultProxy]:
     """A proxy in front of an API on this machine."""
     proxy = FaultProxy((host, port))
     tasks: set[asyncio.Task[None]] = set()

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from itertools import count
@@ -42,7 +42,7 @@ def free_ports(count: int = 1) -> int:
 @contextlib.contextmanager
 def running(
     command: Sequence[str], ports: Sequence[int], *, env: Mapping[str, str] | None = None, cwd: Path | None = None
-) -> Iterator[subprocess.Popen[bytes]]:
+) -> Generator[subprocess.Popen[bytes]]:
     """The process, as soon as it listens on all its ports; killed at the end."""
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env, cwd=cwd)
@@ -164,6 +164,14 @@ class Emulate:
         """GitHub's API, for counting."""
         return self._ask(self.token, method, self.github_url + path, options)
 
+    def branch(self, name: str) -> str:
+        """A new branch of acme/app, from main; its name."""
+        main = self.github("GET", "/repos/acme/app/git/ref/heads/main").json()
+        wanted = {"ref": f"refs/heads/{name}", "sha": main["object"]["sha"]}
+        made = self.github("POST", "/repos/acme/app/git/refs", json=wanted)
+        assert made.status_code == 201, made.text
+        return name
+
     def slack(self, method: str, path: str, **options: object) -> httpx2.Response:
         """Slack's API, for counting."""
         return self._ask(self.slack_token, method, f"{self.slack_url}/{path}", options)
@@ -187,10 +195,25 @@ def start_radicale(folder: Path) -> contextlib.AbstractContextManager[Radicale]:
     return _started(found, command, [found.port])
 
 
-def start_jira820() -> contextlib.AbstractContextManager[Jira820]:
-    """jira820 with its own sample data."""
+SAMPLE = """\
+project_key: PROJ
+date: "2026-11-22"
+modules: [Web]
+components_extra: []
+epics_per_module: 1
+children_per_epic: [2, 2]
+standalone_per_module: 3
+history_per_module: 1
+sprints_per_scrum_board: 3
+statuses: [[Open, todo, "1"], [In Progress, inprogress, "3"], [Done, done, "10002"], [Deployed, done, "10003"]]
+"""
+
+
+def start_jira820(folder: Path) -> contextlib.AbstractContextManager[Jira820]:
+    """jira820 with a little of its own sample data."""
     found = Jira820(free_ports())
-    env = {**os.environ, "JIRA820_PORT": str(found.port), "JIRA820_PROJECT_KEY": "PROJ", "JIRA820_DATE": "2026-11-22"}
+    (folder / "jira820.yaml").write_text(SAMPLE)
+    env = {**os.environ, "JIRA820_PORT": str(found.port), "JIRA820_CONFIG": str(folder / "jira820.yaml")}
     return _started(found, [sys.executable, "-m", "jira820"], [found.port], env=env)
 
 
@@ -214,7 +237,7 @@ def _started(
     *,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
-) -> Iterator[Found]:
+) -> Generator[Found]:
     with running(command, ports, env=env, cwd=cwd):
         yield found
 
@@ -230,6 +253,7 @@ github:
     - {{login: acme, name: Acme, members: [{{login: ada, role: admin}}]}}
   repos:
     - {{owner: acme, name: app, language: Python, auto_init: true}}
+    - {{owner: acme, name: web, language: Python, auto_init: true}}
 slack:
   team: {{name: Acme, domain: acme}}
   users:

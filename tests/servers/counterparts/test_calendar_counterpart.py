@@ -15,6 +15,8 @@ from motet_servers.calendar.server import build
 from motet_servers.kit.server import DomainServer
 from motet_servers.kit.settings import Values
 
+pytestmark = pytest.mark.timeout(60)  # the first test of a worker starts the stand-in
+
 
 class Calling:
     """The calendar server on one calendar of Radicale."""

@@ -1,0 +1,232 @@
+"""What only one of the databases does: its own ways to write from a read, its own way to be interrupted."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from motet_servers.database.limits import Limits
+from motet_servers.database.server import Settings
+
+FOREVER = "with recursive n (i) as (select 1 union all select i + 1 from n) select count(*) from n"
+Opened = Any
+Pg = Any
+
+
+def content(path: Path) -> bytes:
+    return path.read_bytes() if path.exists() else b""
+
+
+# -- SQLite ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "attach '{other}' as other",
+        "pragma query_only = off",
+        "pragma journal_mode = delete",
+        "pragma writable_schema = 1",
+        "pragma user_version = 7",
+        "select load_extension('/tmp/evil.so')",
+        "select writefile('{other}', 'x')",
+        "select fts3_tokenizer('simple', x'00')",
+        "detach main",
+        "savepoint s",
+        "create temp table t (x)",
+        "insert into temp.sqlite_master values (1)",
+        "replace into people (id, name) values (1, 'x')",
+        "vacuum into '{other}'",
+        "reindex",
+        "analyze",
+    ],
+)
+async def test_sqlite_reads_hold_against_its_own_tricks(
+    sqlite_file: Path, opened: Opened, tmp_path: Path, statement: str
+) -> None:
+    database = await opened(Settings(url=f"sqlite:///{sqlite_file}"))
+    before = content(sqlite_file)
+    other = tmp_path / "other.db"
+    await database.refused("query", sql=statement.format(other=other))
+    assert content(sqlite_file) == before
+    assert not other.exists()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "select load_extension('/tmp/evil.so')",
+        "create trigger t after insert on people begin select load_extension('x'); end",
+        "with x as (select 1) select * from pragma_writable_schema",
+    ],
+)
+async def test_sqlite_writes_do_not_reach_around_the_file(sqlite_file: Path, opened: Opened, statement: str) -> None:
+    database = await opened(Settings(url=f"sqlite:///{sqlite_file}"))
+    result = await database.client.call_tool("execute", {"sql": statement}, raise_on_error=False)
+    if not result.is_error:
+        await database.refused("execute", sql="insert into people (id, name) values (5, 'x')")
+
+
+async def test_a_file_that_is_not_there_is_not_created(tmp_path: Path, opened: Opened) -> None:
+    database = await opened(Settings(url=f"sqlite:///{tmp_path}/no.db"))
+    assert "does not exist" in await database.refused("query", sql="select 1")
+    assert "does not exist" in await database.refused("execute", sql="create table t (x)")
+    assert not (tmp_path / "no.db").exists()
+
+
+async def test_a_file_that_is_no_database_says_so(tmp_path: Path, opened: Opened) -> None:
+    (tmp_path / "text.db").write_text("hello, I am not a database at all" * 100)
+    database = await opened(Settings(url=f"sqlite:///{tmp_path}/text.db"))
+    assert "cannot be used" in await database.refused("query", sql="select * from sqlite_master")
+
+
+async def test_a_sqlite_statement_ends_at_the_time_limit_and_when_cancelled(sqlite_file: Path, opened: Opened) -> None:
+    quick = await opened(Settings(url=f"sqlite:///{sqlite_file}", limits=Limits(timeout=0.2)))
+    assert "took over 0.2 s" in await quick.refused("query", sql=FOREVER)
+    patient = await opened(Settings(url=f"sqlite:///{sqlite_file}"))
+    call = asyncio.create_task(patient.client.call_tool("query", {"sql": FOREVER}))
+    await patient.query("select 1")
+    call.cancel()
+    await asyncio.wait([call], timeout=10)
+    assert call.cancelled()
+    changed = await patient("execute", sql="update people set name = name")
+    assert changed["rows_affected"] == 2, "nothing holds the file"
+
+
+async def test_another_writer_is_waited_for_and_then_told(sqlite_file: Path, opened: Opened) -> None:
+    database = await opened(Settings(url=f"sqlite:///{sqlite_file}", limits=Limits(timeout=0.3)))
+    holder = sqlite3.connect(sqlite_file, isolation_level=None)
+    holder.execute("begin immediate")
+    try:
+        text = await database.refused("execute", sql="delete from people")
+    finally:
+        holder.execute("rollback")
+        holder.close()
+    assert "took over" in text or "another writer" in text
+    assert len(await database.query("select * from people")) == 2
+
+
+# -- PostgreSQL --------------------------------------------------------------------------------------------------------
+
+TRICKS = [
+    "copy people to '/tmp/motet-evil'",
+    "copy (select 1) to program 'touch /tmp/motet-evil'",
+    "select set_config('transaction_read_only', 'off', false)",
+    "select set_config('transaction_read_only', 'off', true) from people",
+    "set transaction read write",
+    "reset all",
+    "do $$ begin delete from people; end $$",
+    "call wipe()",
+    "select wipe_function()",
+    "select * from people for update",
+    "select nextval('numbers')",
+    "select lo_create(0)",
+    "select lo_export(1, '/tmp/motet-evil')",
+    "select pg_read_file('/etc/passwd')",
+    "select * into evil from people",
+    "select 1 where wipe_function() = 1",
+    "values (wipe_function())",
+    "table people; delete from people",
+    "declare c cursor for select 1",
+    "fetch all from motet_rows",
+    "select query_to_xml('delete from people', true, true, '')",
+    "select dblink_exec('dbname=postgres', 'delete from people')",
+    "prepare p as delete from people",
+    "lock table people",
+    "notify x",
+    "merge into people p using (select 1 as id) s on p.id = s.id when matched then delete",
+]
+
+
+@pytest.mark.parametrize("role", ["reader", "app"])
+async def test_postgresql_reads_hold_against_its_own_tricks(pg: Pg, opened: Opened, role: str) -> None:
+    """Also through the role that owns the tables: then the transaction and the cursor hold alone."""
+    pg.sql(
+        "set role app; create sequence numbers; "
+        "create procedure wipe() language sql as 'delete from people'; "
+        "create function wipe_function() returns int language plpgsql volatile security definer as "
+        "'begin delete from people; return 1; end'; grant all on sequence numbers to reader;"
+    )
+    database = await opened(Settings(url=pg.app, read_url=getattr(pg, role)))
+    for statement in TRICKS:
+        await database.refused("query", sql=statement)
+        assert len(await database.query("select * from people")) == 2, statement
+        assert content(Path("/tmp/motet-evil")) == b"", statement
+
+
+async def test_what_a_query_set_for_its_session_is_gone_for_the_next(pg: Pg, opened: Opened) -> None:
+    database = await opened(Settings(url=pg.app, read_url=pg.app))
+    await database.query(
+        "select set_config('search_path', 'nowhere', false), set_config('default_transaction_read_only', 'off', false)"
+    )
+    await database.query("select pg_advisory_lock(1)")
+    assert await database.query("select current_setting('search_path') as path") == [{"path": '"$user", public'}]
+    assert await database.query("select count(*) as n from pg_locks where locktype = 'advisory'") == [{"n": 0}]
+
+
+async def test_a_superuser_is_refused_unless_accepted(pg: Pg, opened: Opened) -> None:
+    database = await opened(Settings(url=pg.admin))
+    assert "no read-only lock holds it" in await database.refused("query", sql="select 1")
+    accepted = await opened(Settings(url=pg.admin, allow_superuser=True))
+    assert await accepted.query("select 1 as one") == [{"one": 1}]
+
+
+async def test_parameters_become_the_types_postgresql_asks_for(pg: Pg, opened: Opened) -> None:
+    database = await opened(Settings(url=pg.app, read_url=pg.reader))
+    row = await database.query(
+        "select :d::date as d, :t::timestamptz as t, :u::uuid as u, :n::numeric as n, "
+        ":j::jsonb as j, :a::int[] as a, :b::bytea as b",
+        d="2026-11-22",
+        t="2026-11-22T10:00:00Z",
+        u="9f1c0c0e-6ba1-4e09-9a6d-0c6a1fd7e9d1",
+        n=1.10,
+        j={"k": [1]},
+        a=[1, 2],
+        b="/w==",
+    )
+    assert row == [
+        {
+            "d": "2026-11-22",
+            "t": "2026-11-22T10:00:00+00:00",
+            "u": "9f1c0c0e-6ba1-4e09-9a6d-0c6a1fd7e9d1",
+            "n": "1.1",
+            "j": {"k": [1]},
+            "a": [1, 2],
+            "b": "/w==",
+        }
+    ]
+    assert "parameter d: 'soon' is not a date" in await database.refused(
+        "query", sql="select :d::date", parameters={"d": "soon"}
+    )
+
+
+async def test_a_postgresql_statement_ends_at_the_time_limit_and_a_cancelled_one_on_the_server(
+    pg: Pg, opened: Opened
+) -> None:
+    quick = await opened(Settings(url=pg.app, read_url=pg.reader, limits=Limits(timeout=0.2)))
+    assert "statement timeout" in await quick.refused("query", sql="select pg_sleep(60)")
+    patient = await opened(Settings(url=pg.app, read_url=pg.reader))
+    call = asyncio.create_task(patient.client.call_tool("query", {"sql": "select pg_sleep(60)"}))
+    running = "select count(*) as n from pg_stat_activity where wait_event = 'PgSleep'"
+
+    async def until(wanted: int) -> None:
+        async with asyncio.timeout(10):
+            while await patient.query(running) != [{"n": wanted}]:
+                """Ask again; each round is a round trip."""
+
+    await until(1)
+    call.cancel()
+    await asyncio.wait([call], timeout=10)
+    await until(0)
+
+
+async def test_no_password_shows_in_any_answer(pg: Pg, opened: Opened) -> None:
+    database = await opened(Settings(url=pg.app.replace("app:app-pass", "nobody:wrong-pass"), secrets=("wrong-pass",)))
+    text = await database.refused("query", sql="select 1")
+    assert ("refused the role" in text, "wrong-pass" in text) == (True, False)
+    echoed = await opened(Settings(url=pg.app, secrets=("app-pass",)))
+    assert await echoed.query("select :it as it", it="is it app-pass?") == [{"it": "is it [redacted]?"}]

@@ -1,0 +1,155 @@
+"""Every way out of a root that we know of, tried."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mcp.shared.exceptions import MCPError
+
+from motet_servers.filesystem import reading, writing
+from motet_servers.filesystem.jail import Jail
+from motet_servers.kit.errors import DomainError
+
+Files = Any
+READERS = ("read", "stat", "list", "tree")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../secret.txt",
+        "Project/../../secret.txt",
+        "src/../../secret.txt",
+        "src/../src/../../secret.txt",
+        "./.././secret.txt",
+        "/etc/passwd",
+        "//etc/passwd",
+        "out/secret.txt",
+        "out",
+        "chain/secret.txt",
+        "absolute",
+        "relative",
+        "up/secret.txt",
+        "src\x00/../../secret.txt",
+        "..",
+    ],
+)
+async def test_no_path_leads_out(files: Files, root: Path, path: str) -> None:
+    (root / "out").symlink_to(root.parent)
+    (root / "chain").symlink_to("hop")
+    (root / "hop").symlink_to("out")
+    (root / "absolute").symlink_to(root.parent / "secret.txt")
+    (root / "relative").symlink_to("../secret.txt")
+    (root / "up").symlink_to("src/../..")
+    links = {"out", "absolute", "relative"}
+    for tool in ("read", "list", *(() if path in links else ("stat",))):
+        text = await files.refused(tool, path=path)
+        assert "secret" not in text.replace("secret.txt", ""), text
+    for tool, arguments in (
+        ("write", {"path": path, "content": "x"}),
+        ("edit", {"path": path, "edits": [{"old": "secret", "new": "x"}]}),
+        ("move", {"source": "README.md", "destination": path + "/x"}),
+    ):
+        await files.refused(tool, **arguments)
+    if path not in links:
+        await files.refused("create", path=path, content="x")
+        await files.refused("delete", path=path, recursive=True)
+    assert (root.parent / "secret.txt").read_text() == "secret"
+    assert (root / "README.md").exists()
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "files://Project/../secret.txt",
+        "files://Project/%2e%2e/secret.txt",
+        "files://Project/src/%2e%2e%2f%2e%2e%2fsecret.txt",
+        "files://Project/%2Fetc%2Fpasswd",
+        "files://Project/out/secret.txt",
+        "files://Other/secret.txt",
+        "files:///etc/passwd",
+    ],
+)
+async def test_no_uri_leads_out(files: Files, root: Path, uri: str) -> None:
+    (root / "out").symlink_to(root.parent)
+    with pytest.raises(MCPError) as caught:
+        await files.client.read_resource(uri)
+    assert caught.value.error.code in {-32602, -32603, -32002}
+
+
+async def test_symlinks_inside_the_root_work_and_deleting_one_leaves_its_target(files: Files, root: Path) -> None:
+    (root / "link").symlink_to("src")
+    (root / "full").symlink_to(root / "src/app.py")
+    assert "42" in (await files("read", path="link/app.py"))["content"]
+    assert "42" in (await files("read", path="full"))["content"]
+    assert (await files("stat", path="link"))["target"] == "src"
+    await files("delete", path="link")
+    assert (root / "src/app.py").exists()
+
+
+async def test_deleting_a_directory_never_follows_a_symlink_out_of_it(files: Files, root: Path) -> None:
+    (root / "trap").mkdir()
+    (root / "trap/out").symlink_to(root.parent)
+    await files("delete", path="trap", recursive=True)
+    assert (root.parent / "secret.txt").exists()
+
+
+async def test_walks_show_symlinks_without_entering_them(files: Files, root: Path) -> None:
+    (root / "out").symlink_to(root.parent)
+    (root / "loop").symlink_to(".")
+    nodes = (await files("tree", depth=10))["entries"]
+    assert [node["path"] for node in nodes if node["kind"] == "symlink"] == ["Project/loop", "Project/out"]
+    assert (await files("search", pattern="secret"))["matches"] == []
+
+
+async def test_a_symlink_loop_and_a_special_file_end_with_a_reason(files: Files, root: Path) -> None:
+    (root / "a").symlink_to("b")
+    (root / "b").symlink_to("a")
+    os.mkfifo(root / "pipe")
+    assert "more than 40 symlinks" in await files.refused("read", path="a")
+    assert "not a regular file" in await files.refused("read", path="pipe")
+    assert "not a regular file" in await files.refused("write", path="pipe", content="x")
+
+
+async def test_another_spelling_of_the_root_is_not_the_root(files: Files, root: Path) -> None:
+    for path in (str(root).upper(), f"{root}2/x", str(root.parent / "project" / "README.md"), "PROJECT/README.md"):
+        await files.refused("read", path=path)
+    assert (await files("read", path=f"{root}/README.md"))["path"] == "Project/README.md"
+
+
+def test_a_directory_swapped_for_a_symlink_during_the_walk_never_leads_out(root: Path) -> None:
+    """One thread swaps `src` for a link out of the root and back; others read and write through it all the while."""
+    jail = Jail([(None, root)])
+    (root.parent / "app.py").write_text("secret")
+    stop = threading.Event()
+
+    def swap() -> None:
+        while not stop.is_set():
+            (root / "src").rename(root / "kept")
+            (root / "src").symlink_to(root.parent)
+            (root / "src").unlink()
+            (root / "kept").rename(root / "src")
+
+    swapper = threading.Thread(target=swap)
+    swapper.start()
+    outcomes = set[str]()
+    try:
+        for number in range(1500):
+            try:
+                outcomes.add(reading.content(jail, jail.place("src/app.py"), limit=1000).decode())
+                writing.write(
+                    jail, jail.place("src/w.txt"), str(number).encode(), expected_hash=None, parents=False, limit=1000
+                )
+            except DomainError as error:
+                outcomes.add(type(error).__name__)
+    finally:
+        stop.set()
+        swapper.join()
+        jail.close()
+    assert "secret" not in outcomes
+    assert "def main():\n    return 42\n" in outcomes, "the way in was open now and then"
+    assert not (root.parent / "w.txt").exists()
