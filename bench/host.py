@@ -11,7 +11,7 @@ import gc
 import statistics
 import sys
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ def nasty(script: str, **more: Any) -> ServerConfig:
 
 
 @asynccontextmanager
-async def hosting(servers: Iterable[ServerConfig], events: list[Any] | None = None) -> AsyncIterator[Host]:
+async def hosting(servers: Iterable[ServerConfig], events: list[Any] | None = None) -> AsyncGenerator[Host]:
     """A host of these."""
     config = Config({server.name: server for server in servers})
     async with Host(config, emit=None if events is None else events.append) as host:
@@ -57,9 +57,10 @@ async def reading() -> Row:
         for _ in range(7):
             began = time.perf_counter()
             outcomes = await host.read([f"{name}://x" for name in names])
-            took.append(time.perf_counter() - began)
+            whole = time.perf_counter() - began
             assert all(isinstance(outcome, Done) for outcome in outcomes.values())
-    over = (statistics.median(took) - 0.2) * 1000
+            took.append(whole - max(outcome.took for outcome in outcomes.values()))
+    over = statistics.median(took) * 1000
     return Row("reading 100 resources from 100 stub servers", f"slowest + {over:.1f} ms", "slowest + 20 ms", over <= 20)
 
 
@@ -116,7 +117,7 @@ async def half_dead() -> Row:
     return Row(what, told, "partial results in time", found == 250 and took <= deadline + 0.25)
 
 
-OVERSHOOT = [
+OVERSHOOT: list[tuple[str, str, dict[str, str]]] = [
     ("s00", "echo", {}),
     ("s12", "effect", {"NASTY_DELAY": "5", "NASTY_ALWAYS": "1"}),
     ("s13", "echo", {"NASTY_MB": "50"}),

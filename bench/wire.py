@@ -19,6 +19,7 @@ from typing import Any
 import orjson
 
 from bench.rows import Row, ratio, show
+from motet import Orchestrator
 from motet.calls import Call, ToolResult
 from motet.catalog.tool import Tool
 from motet.config.model import HttpTransport, ServerConfig, StdioTransport, Transport
@@ -79,8 +80,20 @@ async def bare() -> AsyncGenerator[Once]:
 
 
 @asynccontextmanager
+async def whole(server: dict[str, Any]) -> AsyncGenerator[Once]:
+    """Motet as people use it: the orchestrator, with every layer on."""
+    async with Orchestrator.from_config({"servers": {"floor": server}}) as motet:
+        await motet.call_tool("floor", "echo", {"text": TEXT})
+
+        async def once(tool: str) -> object:
+            return (await motet.call_tool("floor", tool, {"text": TEXT})).content
+
+        yield once
+
+
+@asynccontextmanager
 async def ours(transport: Transport) -> AsyncGenerator[Once]:
-    """A connection of motet's, without the layers above it."""
+    """A bare connection of motet's, without the layers above it."""
     loop = asyncio.get_running_loop()
     config = ServerConfig("floor", transport)
     connection = await open_connection(config, deadline=loop.time() + 10, on_changed=lambda _: None)
@@ -172,7 +185,8 @@ async def stdio_rows() -> list[Row]:
     async with AsyncExitStack() as stack:
         candidates: dict[str, Once] = {
             "bare": await stack.enter_async_context(bare()),
-            "motet": await stack.enter_async_context(ours(StdioTransport(sys.executable, (SERVER,)))),
+            "motet": await stack.enter_async_context(whole({"command": sys.executable, "args": [SERVER]})),
+            "connection": await stack.enter_async_context(ours(StdioTransport(sys.executable, (SERVER,)))),
             "mcp": await stack.enter_async_context(official(None)),
             "fastmcp": await stack.enter_async_context(fast(None)),
         }
@@ -198,7 +212,8 @@ async def http_rows() -> list[Row]:
     try:
         async with AsyncExitStack() as stack:
             candidates: dict[str, Once] = {
-                "motet": await stack.enter_async_context(ours(HttpTransport(url))),
+                "motet": await stack.enter_async_context(whole({"url": url})),
+                "connection": await stack.enter_async_context(ours(HttpTransport(url))),
                 "mcp": await stack.enter_async_context(official(url)),
                 "fastmcp": await stack.enter_async_context(fast(url)),
             }

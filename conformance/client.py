@@ -22,7 +22,7 @@ from motet.errors import CallError
 from motet.upstream.connection import Connection
 from motet.upstream.opening import open_connection
 
-PATIENCE = 55.0
+PATIENCE = 100.0
 ROUNDS = 8
 KNOWN = {"add_numbers": {"a": 5, "b": 3}}
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from motet.engine.functions import Hub, workflow
+from motet import workflow
+from motet.engine.functions import Hub
 
 
 @workflow

@@ -8,7 +8,9 @@ Names are imported when they are first used, so that the command line starts at 
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -53,6 +55,21 @@ __all__ = [
     "WorkflowError",
     "workflow",
 ]
+
+
+class _Motet(ModuleType):
+    """`motet.workflow` is the decorator, also once the package of that name has been imported."""
+
+    @property
+    def workflow(self) -> object:
+        return getattr(import_module(_HOME["workflow"]), "workflow")  # noqa: B009 - the name is data here
+
+    @workflow.setter
+    def workflow(self, package: ModuleType) -> None:
+        """The import system offers the package; it stays reachable as `from motet.workflow.… import …`."""
+
+
+sys.modules[__name__].__class__ = _Motet
 
 
 def __getattr__(name: str) -> object:

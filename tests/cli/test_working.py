@@ -1,6 +1,7 @@
 """The commands at work, on small servers that are processes of their own."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -255,3 +256,13 @@ def test_rehearse_shows_what_each_fault_would_leave(motet: Run, choir: Run, flow
 def test_schema_prints_the_schema_that_editors_use(motet: Run):
     assert motet("schema").json["title"] == "motet workflow"
     assert motet("schema", "--report").json["title"] == "motet run report"
+
+
+@pytest.mark.proves("FR-ORCH-004")
+def test_a_silent_server_holds_nothing_up_that_does_not_need_it(motet: Run, choir: Run, flow: Run):
+    """Its connect deadline is longer than this test may take."""
+    path = choir("alto", "tenor")
+    silent = f'[servers.basso]\ncommand = {json.dumps(sys.executable)}\nargs = ["-c", "import time; time.sleep(300)"]\n'
+    path.write_text(path.read_text() + silent + 'boundary = {schemes = ["basso"]}\ntimeout = {connect = "200s"}\n')
+    assert motet("read", "alto://part", "tenor://part").code == 0
+    assert motet("run", flow(), "-i", "text=la").code == 0

@@ -16,7 +16,7 @@ from engine.engine_kit import Servers, broken, flow, statuses
 from motet.calls import Answer, Asked, Question
 from motet.engine.durable import Durable
 from motet.engine.journal import LostRun
-from motet.engine.store import open_store
+from motet.engine.store import SqliteStore, open_store
 from motet.errors import ConnectionLost, RunError, ServerUnavailable
 from motet.workflow.entries import Started
 
@@ -314,6 +314,51 @@ async def test_cancel_from_elsewhere_is_heard_and_undoes(where: str, servers: Se
             await others.cancel(run, who="ann")
         report = task.result()
         assert (report.status, report.undone) == ("cancelled", ("s",))
+
+
+async def test_a_cancel_whose_mark_was_lost_in_a_crash_is_not_heard_twice(file: str, servers: Servers) -> None:
+    servers.tools = {"a.x": lambda _: {}, "a.wait": forever, "a.undo": forever}
+    servers.read_only.add("a.wait")
+    servers.idempotent.add("a.undo")
+    text = """
+steps:
+  one: {call: a.x, undo: {call: a.undo}}
+  two: {call: a.x, needs: [one], undo: {call: a.undo}}
+  wait: {call: a.wait, needs: [two]}
+"""
+    async with journal(file) as runs:
+        run = await runs.start(flow(text), {})
+        await interrupted(runs, run, servers, after="a.wait")
+        await runs.cancel(run)
+        await interrupted(runs, run, servers, after="a.undo")
+        db = sqlite3.connect(file)
+        db.execute("update inbox set state = 'new'")
+        db.commit()
+        db.close()
+        servers.tools["a.undo"] = lambda _: {}
+        report = await runs.resume(run, servers)
+        assert (report.status, report.undone, report.attention) == ("cancelled", ("one", "two"), ())
+
+
+async def test_a_locked_journal_says_so_and_the_run_goes_on_when_it_is_free(file: str, servers: Servers) -> None:
+    def locks(_: dict[str, Any]) -> Any:
+        holder.execute("begin immediate")
+        return {}
+
+    servers.tools = {"a.x": locks, "a.y": lambda _: {}}
+    servers.idempotent.add("a.x")
+    store = SqliteStore(file, patience=0.05)
+    store.open()
+    holder = sqlite3.connect(file, isolation_level=None)
+    runs = Durable(store)
+    run = await runs.start(flow("steps: {s: {call: a.x}, t: {call: a.y, needs: [s]}}"), {})
+    with pytest.raises(RunError, match="locked") as caught:
+        await runs.drive(run, servers)
+    assert (servers.count("a.y"), caught.value.hint) == (0, "another process holds it: end that, or wait")
+    holder.close()
+    servers.tools["a.x"] = lambda _: {}
+    assert (await runs.resume(run, servers)).status == "complete"
+    await store.close()
 
 
 async def test_a_paused_run_lets_calls_finish_and_goes_on_later(where: str, servers: Servers) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from engine.engine_kit import START, Servers, arun, broken, flow, now, run, statuses, virtually
-from motet.calls import Answer, Asked, Question
+from motet.calls import Answer, Asked, Call, Outcome, Question
 from motet.engine.memory import Run, run_workflow
 from motet.engine.report import Report
 from motet.errors import ConnectionLost, RunError, ServerUnavailable, WorkflowError
@@ -239,6 +239,20 @@ def test_cancel_undoes_what_was_done(servers: Servers) -> None:
     assert (report.status, report.undone) == ("cancelled", ("one",))
 
 
+def test_a_write_that_waits_for_its_turn_when_the_run_ends_is_cancelled_without_effect(servers: Servers) -> None:
+    servers.tools = {"a.x": slow(100, {}), "a.fail": slow(1, broken("a"))}
+
+    async def attempt(call: Call) -> Outcome:
+        if call.name == "x":
+            await asyncio.sleep(50)  # in the host's queue: not written yet
+        return await Servers.attempt(servers, call)
+
+    servers.attempt = attempt
+    report = run(servers, "steps: {s: {call: a.x}, t: {call: a.fail}}")
+    assert (report.status, report.step("s").status, report.took) == ("failed", "cancelled", 1.0)
+    assert servers.count("a.x") == 0
+
+
 # -- nested workflows -------------------------------------------------------------------------------------------------
 
 INNER = """
@@ -272,6 +286,24 @@ def test_a_failed_nested_run_undoes_itself_and_fails_its_step(servers: Servers) 
     servers.tools = {"a.make": lambda a: a, "a.rest": lambda _: broken("a"), "a.unmake": lambda _: {}}
     report = run(servers, flow("steps: {s: {run: inner.yaml, on_error: continue}}", inner=nested("on_error: fail")))
     assert (report.status, report.step("s").status, report.undone) == ("partial", "failed", ("s/made",))
+
+
+def test_a_nested_run_that_waits_makes_its_step_and_its_parent_wait(servers: Servers) -> None:
+    workflow = flow("steps: {s: {run: inner.yaml}}", inner="steps: {ok: {approval: {message: go}}}")
+
+    async def scenario() -> Report:
+        async def nobody(question: Question) -> Answer | None:
+            await asyncio.sleep(1000)
+            return Answer("accept")
+
+        one = Run(workflow, dispatch=servers, now=now, ask=nobody)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(one.drive())
+            await asyncio.sleep(1)
+            return one.report()
+
+    report = virtually(scenario())
+    assert (report.status, statuses(report)) == ("waiting", {"s": "waiting", "s/ok": "waiting"})
 
 
 def test_the_parents_undo_of_a_finished_nested_run_is_its_undo_list(servers: Servers) -> None:
@@ -503,6 +535,22 @@ def test_defer_waits_for_the_server_and_goes_on_when_it_is_back(servers: Servers
     servers.tools["a.x"] = lambda _: down() if now() < START + 60 else {"v": 1}
     report = run(servers, "steps: {s: {call: a.x, on_unavailable: {defer: 1h}}}")
     assert (report.status, report.step("s").output) == ("complete", {"v": 1})
+
+
+def test_a_server_that_is_back_is_tried_at_once(servers: Servers) -> None:
+    servers.tools["a.x"] = lambda _: down() if now() < START + 2 else {"v": 1}
+
+    async def scenario() -> Report:
+        one = Run(flow("steps: {s: {call: a.x, on_unavailable: {defer: 1h}}}"), dispatch=servers, now=now)
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(one.drive())
+            await asyncio.sleep(2)
+            one.server_back("other")
+            one.server_back("a")
+        return task.result()
+
+    report = virtually(scenario())
+    assert (report.status, report.took, servers.count("a.x")) == ("complete", 2.0, 2)
 
 
 def test_defer_gives_way_to_on_error_when_the_server_never_returns(servers: Servers) -> None:

@@ -14,6 +14,8 @@ from motet.errors import ToolError
 from motet.testing import mock_server, mock_server_down
 from motet_servers.playground.world import Playground
 
+pytestmark = pytest.mark.timeout(60)  # five servers are built for each test
+
 TICKET = {"ticket": "JIRA-1234", "repo": "acme/app"}
 STATUS = {"repo": "acme/app", "project": "PROJ"}
 DEPLOY = {"repo": "acme/app", "ticket": "PROJ-42"}
@@ -61,7 +63,8 @@ async def test_sequential_makes_an_issue_from_the_ticket_and_links_both(motet: O
         "complete",
         {"issue": f"{playground.github.url}/acme/app/issues/4", "linked": True},
     )
-    assert playground.github.repositories["acme/app"].issues[4].title == "Export reports as CSV"
+    repositories: Any = playground.state()["github"]
+    assert repositories["acme/app"]["issues"]["4"]["title"] == "Export reports as CSV"
     assert playground.effects["github"] == {"issue.created": 1}
 
 
@@ -190,8 +193,5 @@ async def test_a_workflow_function_reports_what_its_file_reports(
             await motet.attempt("deploy", "rollback", {"env": "staging"})
     of_file, of_function = reports
     assert statuses(of_file) == statuses(of_function)
-    assert (of_file.status, of_file.flows, of_file.pending) == (
-        of_function.status,
-        of_function.flows,
-        of_function.pending,
-    )
+    assert (of_file.status, of_file.pending) == (of_function.status, of_function.pending) == ("complete", ())
+    assert set(of_file.flows) <= set(of_function.flows)  # a function's are found by looking, a file's are known

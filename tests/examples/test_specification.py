@@ -12,6 +12,8 @@ import pytest
 from motet import CallError, Orchestrator
 from motet.testing import mock_server_down
 
+pytestmark = pytest.mark.timeout(60)  # five servers are built for each test
+
 Configured = Callable[[Mapping[str, str]], dict[str, Any]]
 NAMES = {"github-mcp-server": "github", "jira-server": "jira"}
 

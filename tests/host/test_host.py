@@ -765,6 +765,45 @@ def test_no_secret_comes_out_in_replies_errors_or_events() -> None:
     run(main())
 
 
+@pytest.mark.parametrize("before", [0, (1 << 20) - 8, (1 << 20) + (1 << 16) - 8, 3 << 20])
+def test_a_secret_anywhere_in_a_large_reply_is_found(before: int) -> None:
+    async def main() -> None:
+        secret = "ghp_0123456789"
+        server = FakeServer()
+        server.answer = lambda _: text("x" * before + secret + "y" * (4 << 20))
+        async with host_of({"s": server}, {"s": {"secrets": (secret,)}}) as host:
+            outcome = await call(host, "s")
+            assert isinstance(outcome, Done)
+            assert secret not in outcome.data
+            assert len(outcome.data) == before + len("***") + (4 << 20)
+
+    run(main())
+
+
+def test_questions_and_late_answers_hold_no_secrets_either() -> None:
+    async def main() -> None:
+        secret, heard = "ghp_0123456789", list[Any]()
+        server = FakeServer()
+
+        def answer(sent: Call) -> Reply:
+            assert sent.on_late is not None
+            sent.on_late(text(f"late {secret}"))
+            sent.on_late(ConnectionLost(f"late {secret}", server="s"))
+            raise InputRequired(Asked((Question("s", "url", f"use {secret}", url=f"https://x/{secret}", key="q"),)))
+
+        server.answer = answer
+        async with host_of({"s": server}, {"s": {"secrets": (secret,)}}) as host:
+            made = host.prepare("s", "tools/call", "echo", {})
+            made.on_late = heard.append
+            outcome = await host.attempt(made)
+            assert isinstance(outcome, Asked)
+            assert (outcome.questions[0].message, outcome.questions[0].url) == ("use ***", "https://x/***")
+            assert heard[0].data == "late ***"
+            assert str(heard[1]) == "s: late ***"
+
+    run(main())
+
+
 def test_a_reply_without_secrets_is_handed_on_as_it_is() -> None:
     async def main() -> None:
         server, reply = FakeServer(), text("plain")

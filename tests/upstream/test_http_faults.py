@@ -9,10 +9,12 @@ import socket
 from typing import Any
 
 import pytest
+from yarl import URL
 
 from motet.calls import Call, Progress, ToolResult
 from motet.config.model import HttpTransport, Limits, ServerConfig, Timeouts
 from motet.errors import CallError, DeadlineExceeded, NeedsAuth, ServerUnavailable
+from motet.upstream.http_door import _proxy_for
 from upstream.bench import Bench, soon
 from upstream.faulty_http import DONE, Answered, FaultyHttp, Handler, Request, done
 
@@ -166,6 +168,67 @@ async def test_retry_after_is_kept(bench: Bench) -> None:
         with pytest.raises(CallError) as caught:
             await connection.send(request())
         assert caught.value.retry_after == 7.0
+
+
+async def garbage(r: Request) -> None:
+    r.writer.write(b"SSH-2.0-OpenSSH_9.9\r\n\r\n")
+    await r.writer.drain()
+    r.writer.close()
+
+
+async def short_body(r: Request) -> None:
+    r.head(200, {"content-type": "application/json", "content-length": "5000", "connection": "close"})
+    r.writer.write(r.result(DONE))
+    await r.writer.drain()
+    r.writer.close()
+
+
+async def bad_chunks(r: Request) -> None:
+    r.head(200, {"content-type": "application/json", "transfer-encoding": "chunked"})
+    r.writer.write(b"zz\r\nnot a chunk\r\n")
+    await r.writer.drain()
+
+
+async def endless_header(r: Request) -> None:
+    r.head(200, {"content-type": "application/json", "x": "y" * 200_000})
+    await r.writer.drain()
+
+
+async def truncated_gzip(r: Request) -> None:
+    await r.answer(gzip.compress(r.result(DONE))[:-12], content_encoding="gzip")
+
+
+async def batch(r: Request) -> None:
+    await r.answer(b"[%b]" % r.result(DONE))
+
+
+WIRE_FAULTS = [
+    (garbage, "connection_lost", "unknown"),
+    (short_body, "connection_lost", "unknown"),
+    (bad_chunks, "connection_lost", "unknown"),
+    (endless_header, "connection_lost", "unknown"),
+    (truncated_gzip, "unusable_answer", "yes"),
+    (batch, "unusable_answer", "yes"),
+]
+
+
+@pytest.mark.parametrize("row", WIRE_FAULTS, ids=[row[0].__name__ for row in WIRE_FAULTS])
+async def test_broken_http_is_one_error_too(bench: Bench, row: tuple[Handler, str, str]) -> None:
+    handler, kind, sent = row
+    async with FaultyHttp(handler) as server:
+        connection = await bench.open(config(server))
+        with pytest.raises(CallError) as caught:
+            await connection.send(request())
+        assert (caught.value.kind, caught.value.sent) == (kind, sent)
+        server.on_call = done
+        await connection.send(request())
+
+
+def test_proxies_come_from_the_environment_and_never_serve_the_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+    monkeypatch.setenv("NO_PROXY", "inside.example")
+    asked = ["https://out.example/mcp", "https://inside.example/mcp", "https://127.0.0.1/mcp", "https://localhost/x"]
+    assert [_proxy_for(URL(url)) for url in asked] == ["http://proxy.example:3128", None, None, None]
 
 
 async def slow_body(r: Request) -> None:

@@ -100,7 +100,7 @@ values = st.recursive(
 plain_noise = st.binary(max_size=60).map(lambda raw: raw.replace(b"\n", b" ").replace(b"{", b" "))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     results=st.lists(st.dictionaries(st.text(), values, max_size=4), min_size=1, max_size=5),
     noise=st.lists(plain_noise, max_size=6),
@@ -120,7 +120,7 @@ async def test_any_chunking_and_any_noise_give_each_call_its_own_answer(
     assert [outcome(answer) for answer in asked] == results
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(data=st.binary(max_size=400), places=st.lists(st.integers(0, 400), max_size=8))
 async def test_no_bytes_whatever_break_the_reader(data: bytes, places: list[int]) -> None:
     rig = Rig()

@@ -25,6 +25,7 @@ from motet.errors import (
     UnusableAnswer,
 )
 from motet.events import Noticed
+from motet.upstream.connection import Connection
 from upstream.bench import ERAS, Bench, alive, call, echo, none_left, soon
 
 both_eras = pytest.mark.parametrize("era", ERAS)
@@ -443,6 +444,87 @@ async def test_a_remembered_version_saves_the_probe_and_may_be_wrong(bench: Benc
     assert (wrong.version, await echo(wrong)) == ("2026-07-28", {"v": 1})
     other = await bench.open(bench.config("s00", era="legacy"), remembered="2026-07-28")
     assert (other.version, await echo(other)) == ("2025-11-25", {"v": 1})
+
+
+_MORE = """
+import json, os, signal, sys, time
+def send(text): os.write(1, text.encode())
+def answer(m, result): return json.dumps({"jsonrpc": "2.0", "id": m["id"], "result": result})
+DONE = {"content": [{"type": "text", "text": "done"}], "resultType": "complete"}
+for line in sys.stdin:
+    m = json.loads(line)
+    if "id" not in m:
+        continue
+    if m["method"] == "server/discover":
+        found = {"supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}, "resultType": "complete"}
+        send(answer(m, found) + "\\n")
+        continue
+    fault = m.get("params", {}).get("name")
+    if fault == "twice":
+        send((answer(m, DONE) + "\\n") * 3)
+    elif fault == "batch":
+        send("[" + answer(m, DONE) + "]\\n")
+    elif fault == "half_a_line":
+        send(answer(m, DONE)[:30])
+        os._exit(0)
+    elif fault == "closes_output":
+        os.close(1)
+        time.sleep(60)
+    elif fault == "stops":
+        os.kill(os.getpid(), signal.SIGSTOP)
+    elif fault == "null":
+        send(answer(m, None) + "\\n")
+    elif fault == "other_id":
+        m["id"] = 99999
+        send(answer(m, DONE) + "\\n")
+    elif fault == "drip":
+        for letter in answer(m, DONE):
+            send(letter)
+        send("\\n")
+    elif fault == "asks":
+        send(json.dumps({"jsonrpc": "2.0", "id": 1, "method": "sampling/createMessage", "params": {}}) + "\\n")
+        said = json.loads(sys.stdin.readline())
+        DONE["content"][0]["text"] = str(said["error"]["code"])
+        send(answer(m, DONE) + "\\n")
+    else:
+        send(answer(m, DONE) + "\\n")
+"""
+MORE_FAULTS = [
+    # what it does     outcome              does the connection live?
+    ("twice", "done", True),
+    ("batch", "done", True),
+    ("drip", "done", True),
+    ("asks", "-32601", True),
+    ("null", "unusable_answer", True),
+    ("other_id", "timeout", True),
+    ("half_a_line", "connection_lost", False),
+    ("closes_output", "connection_lost", False),  # in a namespace it shows as silence: bwrap holds the pipe too
+    ("stops", "timeout", False),
+]
+
+
+async def answer_or_kind(connection: Connection, name: str) -> str:
+    """The text of the answer, or the kind of the error."""
+    try:
+        reply = await connection.send(Call(server="nasty", name=name))
+    except CallError as error:
+        return error.kind
+    assert isinstance(reply, ToolResult)
+    return reply.text
+
+
+@pytest.mark.parametrize(("fault", "outcome", "lives"), MORE_FAULTS, ids=[row[0] for row in MORE_FAULTS])
+async def test_more_faults_than_the_bench_has(bench: Bench, fault: str, outcome: str, lives: bool) -> None:
+    transport = StdioTransport(sys.executable, (str(bench.script("more.py", _MORE)),), {"NASTY_RUN": bench.run})
+    config = replace(bench.config("s00"), transport=transport, timeout=Timeouts(call=0.5), reap="group")
+    connection = await bench.open(config)
+    assert await answer_or_kind(connection, fault) == outcome
+    if lives:
+        again = await call(connection, "healthy")
+        assert isinstance(again, ToolResult)
+    else:
+        async with asyncio.timeout(5):
+            await connection.wait_closed()
 
 
 _STRICT = """

@@ -155,6 +155,29 @@ async def test_nobody_there_to_log_in_is_needs_auth(bench: Bench) -> None:
                 await bench.open(config(server), ask=ask)
 
 
+async def test_a_person_who_takes_too_long_is_needs_auth(bench: Bench) -> None:
+    async def ponders(question: Question) -> Answer | None:
+        return Answer("accept")  # and never opens the page
+
+    async with authority() as (_, server):
+        with pytest.raises(NeedsAuth, match="in time"):
+            await bench.open(config(server), ask=ponders, within=1.5)
+
+
+async def test_an_authorization_server_that_talks_nonsense_is_needs_auth(bench: Bench) -> None:
+    async with authority() as (rules, server):
+
+        async def nonsense(r: Request) -> None:
+            if r.path == "/token":
+                await r.answer(b'{"access_token": 7}')
+                raise Answered
+            await rules.before(r)
+
+        server.before = nonsense
+        with pytest.raises(NeedsAuth):
+            await bench.open(config(server), ask=Robot())
+
+
 async def test_client_credentials_need_nobody(bench: Bench) -> None:
     auth = OAuth(client_id="me", client_secret="hunter2", grant="client_credentials")
     async with authority() as (rules, server):

@@ -65,7 +65,6 @@ def test_nothing_unprintable_is_left(text: str) -> None:
         assert shown not in "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200b\ufeff"
 
 
-@given(st.text(), st.text(min_size=1, max_size=5))
+@given(st.text(), st.text("0123456789", min_size=4, max_size=8))
 def test_a_secret_never_survives(text: str, secret: str) -> None:
-    if secret not in "[hidden]" and not any(part in secret for part in ("[", "]")) and secret.isalnum():
-        assert secret not in clean(text + secret + text, secrets=(secret,)).replace("[hidden]", "")
+    assert secret not in clean(text + secret + text, secrets=(secret,))

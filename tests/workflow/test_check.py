@@ -6,11 +6,11 @@ from __future__ import annotations
 import textwrap
 
 import pytest
-from workflow.check_catalog import catalog
 
 from motet.catalog.catalog import Catalog, ServerCatalog
 from motet.workflow.check import Checked, Effect, EffectOf, check, check_text
 from motet.workflow.loading import ReadText, load_text
+from workflow.check_catalog import catalog
 
 
 def checked(
@@ -467,6 +467,7 @@ def test_a_loaded_workflow_is_checked_like_its_text() -> None:
 # -- the plan --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.proves("FR-ORCH-003")
 def test_the_plan_says_what_runs_in_parallel_and_what_goes_where() -> None:
     found = checked("""\
         motet: 1

@@ -1,4 +1,4 @@
-"""docs/workflows.md and docs/expressions.md against the code. Run as a program, this writes their examples and tables anew."""
+"""docs/workflows.md and docs/expressions.md against the code; run as a program, this writes their parts anew."""
 
 from __future__ import annotations
 

@@ -155,7 +155,7 @@ def _own_references(schema: Schema) -> None:
             nested = nested or (not top and isinstance(parts.get("$id"), str))
             for word in _REFERENCES:
                 reference = parts.get(word)
-                if isinstance(reference, str) and not reference.startswith((_DIALECTS, "#/")) and reference != "#":
+                if isinstance(reference, str) and not reference.startswith((*_DIALECTS, "#/")) and reference != "#":
                     raise BadSchema(f"its reference {reference[:100]!r} leaves the document or names an anchor")
             stack.extend((part, False) for part in parts.values())
         elif isinstance(node, list):
@@ -173,7 +173,8 @@ def recursive(schema: Schema) -> bool:
         node, left = stack.pop()
         if not isinstance(node, dict | list):
             continue
-        key = id(cast("object", node))
+        node = cast("Json", node)
+        key = id(node)
         if left:
             on_path.discard(key)
             done.add(key)

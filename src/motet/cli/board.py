@@ -145,14 +145,19 @@ def shown(board: Board) -> Generator[View]:
 
     @contextmanager
     def paused() -> Generator[None]:
+        nonlocal live
         live.stop()
         try:
             yield
         finally:
+            live = _live(board)  # a new one, below what was said meanwhile
             live.start()
 
-    with live:
+    live.start()
+    try:
         yield View(board, lambda event: _tell(board, event), paused)
+    finally:
+        live.stop()
 
 
 def _tell_line(board: Board, event: Any) -> None:

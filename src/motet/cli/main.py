@@ -35,6 +35,18 @@ SECTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "rehearse": "Run a workflow with each server failing in turn, on mocks.",
         "schema": "The JSON Schema of workflow files, for editors.",
     },
+    "Runs": {
+        "runs": "The latest runs, and how they stand.",
+        "show": "One run: its report, or everything it has done.",
+        "resume": "Go on with a run: interrupted, waiting, or partial.",
+        "rerun": "Run the workflow of an earlier run again.",
+        "approve": "Say yes to an approval that a run waits for.",
+        "reject": "Say no to an approval that a run waits for.",
+        "resolve": "Say what became of a step whose outcome is unknown.",
+        "cancel": "End a run, and take back what it did.",
+        "verify": "Is the journal of a run whole?",
+        "prune": "Forget runs that ended long ago.",
+    },
 }
 """Every command with its one line of help, in the order of `motet --help`."""
 

@@ -21,6 +21,13 @@ config = click.option(
     help=f"Configuration to use; default: $MOTET_CONFIG, else ./{DEFAULT_CONFIG}.",
 )
 
+journal = click.option(
+    "--journal",
+    metavar="PLACE",
+    envvar="MOTET_JOURNAL",
+    help="Where runs are kept: a file, or a postgresql:// URL; default: $MOTET_JOURNAL, else the state folder.",
+)
+
 
 def json(function: F) -> F:
     """`--json`: one JSON document on stdout, also for errors."""

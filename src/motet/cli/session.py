@@ -57,15 +57,22 @@ def interruptible(first: Callable[[], None]) -> Generator[None]:
 
 @asynccontextmanager
 async def connected(
-    config: Config, only: Iterable[str] | None = None, *, emit: Emit | None = None, ask: Ask | None = None
+    config: Config,
+    only: Iterable[str] | None = None,
+    *,
+    emit: Emit | None = None,
+    ask: Ask | None = None,
+    settle: bool = True,
 ) -> AsyncGenerator[Orchestrator]:
     """An orchestrator whose servers have settled: each is ready, or its state says why not.
 
     `only` names the servers that are needed; the others are not started. A name that is not configured brings in all,
-    so that the error can suggest the right one.
+    so that the error can suggest the right one. Without `settle` it begins as soon as the healthy ones are up; a silent
+    one costs nothing then but what is asked of it.
     """
     async with Orchestrator(_needed(config, only), emit=emit, ask=ask) as motet:
-        await motet.host.settled()
+        if settle:
+            await motet.host.settled()
         yield motet
 
 

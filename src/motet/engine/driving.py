@@ -19,8 +19,8 @@ import orjson
 from motet.calls import Ask, Asked, Call, Done, Failed, Json, Outcome, Progress, Question, Reply, ResourceResult, Round
 from motet.engine.ports import Dispatch, Journal, Now
 from motet.engine.secrets import Secrets
-from motet.errors import CallError, RunError
-from motet.events import DataFlowed, Emit, RunChanged, StepChanged, StepProgress
+from motet.errors import CallCancelled, CallError, RunError
+from motet.events import DataFlowed, Emit, RunChanged, StepChanged, StepProgress, nobody
 from motet.workflow.entries import (
     Answered,
     Cancelled,
@@ -32,6 +32,7 @@ from motet.workflow.entries import (
     Started,
     Verdict,
     Waiting,
+    Woke,
     came_of,
     error_info,
 )
@@ -99,15 +100,25 @@ class Drive:
 
     # -- what others may say --------------------------------------------------------------------------------------
 
-    def cancel(self, who: str = "") -> None:
+    def cancel(self, who: str = "", *, message: str = "") -> None:
         """End the run in good order: what is in flight ends, what was done is undone, `finally` runs."""
         if not self.state.ended:
-            self.note(Cancelled(at=self._at(), who=who))
+            self.note(Cancelled(at=self._at(), who=who, message=message))
             self.pump()
 
-    def answer(self, key: str, verdict: Verdict, *, who: str = "", data: Json = None, note: str = "") -> None:
+    def answer(
+        self, key: str, verdict: Verdict, *, who: str = "", data: Json = None, note: str = "", message: str = ""
+    ) -> None:
         """Answer what waits. Raises `RunError` when nothing of that key waits for such an answer."""
-        self.note(Answered(at=self._at(), key=key, verdict=verdict, who=who, data=data, note=note))
+        self.note(Answered(at=self._at(), key=key, verdict=verdict, who=who, data=data, note=note, message=message))
+        self.pump()
+
+    def server_back(self, server: str) -> None:
+        """A server can be reached again: steps that wait for it are tried now rather than at their next turn."""
+        for unit in self.state.waiting:
+            waiting = unit.waiting
+            if waiting is not None and waiting.reason == "server" and unit.node.server == server:
+                self.note(Woke(at=self._at(), key=unit.key, over=False))
         self.pump()
 
     # -- the loop -------------------------------------------------------------------------------------------------
@@ -239,9 +250,16 @@ class Drive:
     def _spawn(self, key: str, work: Coroutine[None, None, None]) -> None:
         assert self._group is not None
         task = self._tasks[key] = self._group.create_task(work)
-        task.add_done_callback(lambda _: self._ended(key))
+        task.add_done_callback(lambda task: self._ended(key, task))
 
-    def _ended(self, key: str) -> None:
+    def _ended(self, key: str, task: asyncio.Task[None]) -> None:
+        if self._tasks.get(key) is task:
+            self._over(key)
+
+    def _over(self, key: str) -> None:
+        """The act no longer takes a place. Called in the same breath as its entry, so that what it lets begin shares a
+        commit with it.
+        """  # noqa: D205 - one reason, two lines
         self._tasks.pop(key, None)
         self._calls.pop(key, None)
         self.pump()
@@ -411,7 +429,8 @@ class Drive:
         except asyncio.CancelledError:
             if act.key not in self._dropped:
                 raise
-            self._finish(act.key, Result(status="cancelled", reason="stopped"))
+            self._finish(act.key, _dropped(call))
+            self._over(act.key)
             return
         if isinstance(outcome, Asked):
             await self._questions(act, outcome)
@@ -419,6 +438,7 @@ class Drive:
         if isinstance(outcome, Failed):
             self.errors[act.key] = outcome.error
         self._finish(act.key, came(outcome, repeatable=call.repeatable, parse_json=request.parse_json))
+        self._over(act.key)
 
     async def _questions(self, act: Act, asked: Asked) -> None:
         """Answer in place when somebody is here, else let the step wait with its questions."""
@@ -504,6 +524,11 @@ class Drive:
         servers = {self._server_of(uri, named) for uri, named in targets.values()}
         only = servers.pop() if len(servers) == 1 else None
         self.note(msgspec.structs.replace(started, server=only))
+        for source, step, argument in request.flows:
+            uri, named = targets.get(argument, ("", None))
+            target = self._server_of(uri, named) or ""
+            if target != source:
+                self.emit(DataFlowed(now, self.state.run, source, step, target, act.unit.key, argument))
         self._spawn(act.key, self._read(act, request, targets))
 
     def _server_of(self, uri: str, named: str | None) -> str | None:
@@ -539,6 +564,7 @@ class Drive:
             self._finish(act.key, Result(status="cancelled", reason="stopped"))
             return
         self._finish(act.key, read_result({key: (uri, found[key]) for key, (uri, _) in targets.items()}, request.form))
+        self._over(act.key)
 
     # -- telling --------------------------------------------------------------------------------------------------
 
@@ -546,7 +572,8 @@ class Drive:
         state = self.state
         if state.changes:
             changes, state.changes = state.changes, []
-            for change in changes:
+            heard = self.emit is not nobody or self.watch is not None or self._asking
+            for change in changes if heard else ():
                 unit, started = change.unit, None if change.unit is None else change.unit.started
                 if unit is not None and unit.key in self._asking and unit.waiting is None:
                     self._asking[unit.key].cancel()
@@ -591,6 +618,14 @@ class Drive:
         if task is not None and (started.reads or unwritten):
             self._dropped.add(started.key)
             task.cancel()
+
+
+def _dropped(call: Call) -> Result:
+    """What a call comes to that was ended with its run: nothing, unless its first byte had just been written."""
+    if call.read_only or not call.written:
+        return Result(status="cancelled", reason="stopped", attempts=call.attempts)
+    error = CallCancelled("the run ended while it was in flight", server=call.server, sent="unknown")
+    return came_of(error_info(error), repeatable=call.repeatable, attempts=call.attempts)
 
 
 def came(outcome: Done | Failed, *, repeatable: bool, parse_json: bool = False) -> Result:

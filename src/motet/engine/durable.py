@@ -14,14 +14,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import uuid
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
+import msgspec
+
 from motet.calls import Ask, Json
 from motet.engine.driving import Drive
-from motet.engine.journal import LEASE, Claim, Ledger, Message, RunJournal, RunRow
-from motet.engine.memory import PARALLEL, check_inputs, new_run_id
+from motet.engine.journal import LEASE, Claim, Ledger, Message, RunJournal, RunRow, forget
+from motet.engine.memory import PARALLEL, check_inputs, new_nonce, new_run_id
 from motet.engine.ports import Dispatch, Now, Redact, as_it_is, wall_clock
 from motet.engine.report import Report, report_of
 from motet.engine.secrets import Secrets
@@ -51,6 +52,10 @@ VERSION = 1
 """Of the entries. A run of another version is refused with the reason, never guessed at."""
 HEAR = 0.25
 """Seconds between looks into the inbox of a run that is being driven."""
+TOGETHER = 64
+"""Runs that `resume_all` drives at once: they share commits."""
+_REMEMBERED = 64
+"""Workflows that are kept loaded."""
 NEAR = 60.0
 """Seconds a run waits in the foreground for a timer before it is let go."""
 
@@ -76,6 +81,7 @@ class Durable:
         self._redact = redact
         self._parallel = parallel
         self._near = near
+        self._workflows: dict[str, Workflow] = {}
         self._legs: dict[str, _Leg] = {}
 
     # -- the life of a run ----------------------------------------------------------------------------------------
@@ -95,7 +101,7 @@ class Durable:
         """
         given = dict(inputs or {})
         check_inputs(workflow, given)
-        secrets = Secrets(uuid.uuid4().hex, self._secrets)
+        secrets = Secrets(new_nonce(workflow), self._secrets)
         began = Began(
             at=self._now(),
             run=run or new_run_id(),
@@ -105,7 +111,7 @@ class Durable:
             version=VERSION,
             nonce=secrets.nonce,
         )
-        return await self.ledger.create(began, bundle(workflow), key=key)
+        return await self.ledger.create(began, _packed(workflow), key=key)
 
     async def drive(self, run: str, dispatch: Dispatch, *, ask: Ask | None = None) -> Report:
         """Claim the run and go on with it until it ends, or only waits for something that is not near.
@@ -135,12 +141,20 @@ class Durable:
         return leg is not None
 
     async def _let_go(self, claim: Claim, leg: _Leg | None) -> None:
-        wake = None
+        wake, status, run = None, None, claim.row.id
         if leg is not None and not leg.state.ended:
-            wake = leg.state.wakes_at() if leg.parked and leg.state.status == "waiting" else 0.0
+            parked = leg.parked and leg.state.status == "waiting"
+            wake = leg.state.wakes_at() if parked else 0.0
+            status = leg.state.status if parked else "running"
         with contextlib.suppress(RunError):  # it will be found by its owner's death, or by its lease
-            if not await self.ledger.release(claim.row.id, claim.token, wake=wake):
-                await self.ledger.release(claim.row.id, claim.token, wake=0.0, heard=False)
+            if not await self.ledger.release(run, claim.token, wake=wake, status=status):
+                await self.ledger.release(run, claim.token, wake=0.0, status=status, heard=False)
+        forget(claim.token)
+
+    def server_back(self, server: str) -> None:
+        """A server can be reached again: steps deferred for it, in runs that this object drives, are tried now."""
+        for leg in list(self._legs.values()):
+            leg.drive.server_back(server)
 
     async def resume(self, run: str, dispatch: Dispatch, *, ask: Ask | None = None, who: str = "") -> Report:
         """Go on with a run: one that was interrupted or waits, or the gaps of one that ended partial.
@@ -160,7 +174,7 @@ class Durable:
     async def resume_all(self, dispatch: Dispatch, *, ask: Ask | None = None) -> dict[str, Report | RunError]:
         """Go on with every run that is due or was interrupted, several at once."""
         found: dict[str, Report | RunError] = {}
-        room = asyncio.Semaphore(16)
+        room = asyncio.Semaphore(TOGETHER)
 
         async def one(run: str) -> None:
             async with room:
@@ -181,7 +195,7 @@ class Durable:
         entries, _ = await self.ledger.entries(run)
         began = _began(run, entries)
         packed = await self.ledger.bundle(run)
-        workflow = unbundle(packed)
+        workflow = self.workflow(packed)
         kept = _kept(replayed(workflow, run, entries), entries, start) if start is not None else []
         fresh = Began(
             at=self._now(),
@@ -263,7 +277,7 @@ class Durable:
     async def state(self, run: str) -> RunState:
         """Where it stands by its journal. Nothing is claimed or changed."""
         entries, _ = await self.ledger.entries(run)
-        return replayed(unbundle(await self.ledger.bundle(run)), run, entries)
+        return replayed(self.workflow(await self.ledger.bundle(run)), run, entries)
 
     async def show(self, run: str) -> Report:
         """Its report as it stands."""
@@ -295,6 +309,15 @@ class Durable:
 
         return report_of(state, redact=redacted)
 
+    def workflow(self, packed: str) -> Workflow:
+        """The workflow of a run, as it was when the run began. Raises `WorkflowError`."""
+        known = self._workflows.get(packed)
+        if known is None:
+            if len(self._workflows) >= _REMEMBERED:
+                self._workflows.clear()
+            known = self._workflows[packed] = unbundle(msgspec.json.decode(packed))
+        return known
+
     def drive_of(self, state: RunState, journal: RunJournal, dispatch: Dispatch, ask: Ask | None) -> Drive:
         """A drive with this carrier's settings."""
         return Drive(
@@ -308,6 +331,16 @@ class Durable:
             parallel=self._parallel,
             parks=self._near,
         )
+
+
+def _forget(task: asyncio.Task[None]) -> None:
+    """A late answer that finds no journal any more helps nobody."""
+    if not task.cancelled():
+        task.exception()
+
+
+def _packed(workflow: Workflow) -> str:
+    return msgspec.json.encode(bundle(workflow), order="sorted").decode()
 
 
 def replayed(workflow: Workflow, run: str, entries: Sequence[Entry]) -> RunState:
@@ -363,7 +396,7 @@ class _Leg:
     def __init__(self, runs: Durable, claim: Claim, dispatch: Dispatch, ask: Ask | None) -> None:
         self.ledger = runs.ledger
         self.claim = claim
-        self.state = replayed(unbundle(claim.bundle), claim.row.id, claim.entries)
+        self.state = replayed(runs.workflow(claim.bundle), claim.row.id, claim.entries)
         self.journal = RunJournal(runs.ledger, claim)
         self.drive = runs.drive_of(self.state, self.journal, dispatch, ask)
         self.drive.before_end = self._status
@@ -382,7 +415,6 @@ class _Leg:
                 if self.state.ended and not heard and self._is_settled():
                     break
                 await self.drive.go()
-                await self._park()
                 if self.drive.paused or not await self.ledger.heard(self.claim.row.id):
                     break
         self.parked = True
@@ -390,13 +422,6 @@ class _Leg:
     def _is_settled(self) -> bool:
         last = self.claim.entries[-1]
         return isinstance(last, Ended)
-
-    async def _park(self) -> None:
-        status = self.state.status
-        if self.journal.status != status:
-            self.journal.status = status
-            await self.journal.write_status()
-        await self.journal.durable()
 
     def _recover(self) -> None:
         """Settle what was in flight when the last owner went."""
@@ -451,7 +476,8 @@ class _Leg:
         for message in messages:
             refused = ""
             try:
-                self._obey(message)
+                if message.id not in self.state.heard:  # else its entry is there, and only the mark was lost
+                    self._obey(message)
                 await self.journal.durable()
             except RunError as error:
                 refused = error.message
@@ -465,10 +491,10 @@ class _Leg:
             case "cancel":
                 if self.state.ended:
                     raise RunError("the run has ended")
-                self.drive.cancel(str(body.get("who", "")))
+                self.drive.cancel(str(body.get("who", "")), message=message.id)
             case "resume":
                 self.journal.status = "running"
-                self.drive.note(Resumed(at=at, who=str(body.get("who", ""))))
+                self.drive.note(Resumed(at=at, who=str(body.get("who", "")), message=message.id))
             case "answer":
                 self.drive.answer(
                     str(body["step"]),
@@ -476,6 +502,7 @@ class _Leg:
                     who=str(body.get("who", "")),
                     data=body.get("data"),
                     note=str(body.get("note", "")),
+                    message=message.id,
                 )
             case kind:
                 raise RunError(f"`{kind}` means nothing to this motet")
@@ -484,4 +511,4 @@ class _Leg:
         """An answer that came after its call was given up."""
         body = {"kind": "answer", "step": key, "verdict": "done", "who": "late answer", "data": data, "note": ""}
         task = asyncio.get_running_loop().create_task(self.ledger.tell(self.claim.row.id, self.drive.now(), body))
-        task.add_done_callback(lambda done: done.exception())
+        task.add_done_callback(_forget)

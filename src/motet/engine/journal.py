@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 
 from motet.calls import Json
-from motet.engine.store import Nothing, Sql, Store
+from motet.engine.store import Nothing, Rows, Sql, Store
 from motet.errors import RunError
 from motet.workflow.entries import Began, Entry, decode, encode
 
@@ -78,7 +78,8 @@ class Claim:
 
     row: RunRow
     token: str
-    bundle: Json
+    bundle: str
+    """What its workflow was made from, as JSON text."""
     entries: list[Entry]
     head: str
 
@@ -100,14 +101,13 @@ class Ledger:
         """The id of a new run; of the run that has this id or key, when there is one already."""
         bodies = [encode(entry).decode() for entry in (began, *entries)]
         inserts, head, size = _inserts(began.run, 0, "", bodies, (began, *entries))
-        packed = msgspec.json.encode(bundle).decode()
         statements = [
             Sql(
                 "insert into run(id, workflow, bundle, status, generation, rerun_of, key, created, updated, owner,"
                 " lease, wake, seq, head, size) values(?, ?, ?, 'running', ?, ?, ?, ?, ?, null, 0, 0, ?, ?, ?)"
                 " on conflict do nothing returning id",
                 (
-                    *(began.run, began.workflow, packed, began.generation, began.rerun_of, key, began.at, began.at),
+                    *(began.run, began.workflow, bundle, began.generation, began.rerun_of, key, began.at, began.at),
                     *(len(bodies), head, size),
                 ),
                 must=True,
@@ -134,7 +134,7 @@ class Ledger:
         text = f"select {_COLUMNS} from run{where} order by created desc, id limit ?"
         return [RunRow(*row) for row in await self.store.read(Sql(text, (*status, limit)))]
 
-    async def due(self, now: float, *, limit: int = 100) -> list[str]:
+    async def due(self, now: float, *, limit: int = 100_000) -> list[str]:
         """Open runs that can go on: their wait is over, somebody said something, or their owner is gone."""
         text = (
             "select id, owner, case when lease < {now} then 1 else 0 end from run"
@@ -145,36 +145,15 @@ class Ledger:
 
     async def entries(self, run: str) -> tuple[list[Entry], str]:
         """Everything it has done, and the last hash. Raises `RunError` naming the first row that is damaged."""
-        rows = await self.store.read(
-            Sql("select seq, body, hash from entry where run = ? order by seq", (run,)),
-        )
-        blobs = dict(await self.store.read(Sql("select hash, body from blob where run = ?", (run,))))
-        head, found = "", list[Entry]()
-        for at, (seq, body, digest) in enumerate(rows):
-            if seq != at or chained(head, run, at, str(body)) != digest:
-                raise RunError(
-                    f"run {run}: entry {at} of its journal is not what was written", hint=f"motet verify {run}"
-                )
-            head = str(digest)
-            text = str(body)
-            if text.startswith("blob:"):
-                text = str(blobs.get(text[5:], ""))
-                if hashlib.sha256(text.encode()).hexdigest() != str(body)[5:]:
-                    raise RunError(f"run {run}: the data of entry {at} is missing or damaged")
-            try:
-                found.append(decode(text))
-            except msgspec.MsgspecError as error:
-                raise RunError(
-                    f"run {run}: entry {at} cannot be read: {error}", hint="was it written by a newer motet?"
-                ) from error
-        return found, head
+        rows = await self.store.read(Sql(_ENTRIES, (run,)))
+        return _read(run, rows, await self.store.read(Sql(_BLOBS, (run,))))
 
-    async def bundle(self, run: str) -> Json:
-        """What its workflow was made from."""
+    async def bundle(self, run: str) -> str:
+        """What its workflow was made from, as JSON text."""
         rows = await self.store.read(Sql("select bundle from run where id = ?", (run,)))
         if not rows:
             raise RunError(f"there is no run `{run}`", hint="motet runs")
-        return msgspec.json.decode(str(rows[0][0]))
+        return str(rows[0][0])
 
     async def verify(self, run: str) -> list[str]:
         """What is wrong with its journal; empty when it is whole."""
@@ -211,19 +190,26 @@ class Ledger:
         gone = row.owner is not None and not _alive(row.owner)
         token = new_token()
         condition = "owner = ?" if gone else "(owner is null or lease < {now})"
-        text = f"update run set owner = ?, lease = {{now}} + ? where id = ? and {condition} returning id"
+        text = (
+            f"update run set owner = ?, lease = {{now}} + ? where id = ? and {condition} returning {_COLUMNS}, bundle"
+        )
+        owner = (row.owner,) if gone else ()
         try:
-            await self.store.do(Sql(text, (token, LEASE, run, *((row.owner,) if gone else ())), must=True))
+            found, rows, blobs = await self.store.do(
+                Sql(text, (token, LEASE, run, *owner), must=True), Sql(_ENTRIES, (run,)), Sql(_BLOBS, (run,))
+            )
         except Nothing:
+            forget(token)
             where = "" if row.owner is None else f" ({_who(row.owner)})"
             raise LostRun(f"run {run} is being driven by another process{where}") from None
+        *columns, bundle = found[0]
         try:
-            bundle = await self.bundle(run)
-            entries, head = await self.entries(run)
+            entries, head = _read(run, rows, blobs)
         except RunError:
             await self.release(run, token, wake=None)
+            forget(token)
             raise
-        return Claim(await self.row(run), token, bundle, entries, head)
+        return Claim(RunRow(*columns), token, str(bundle), entries, head)
 
     async def renew(self, run: str, token: str) -> None:
         """Say that we still drive it. Raises `LostRun`."""
@@ -233,15 +219,17 @@ class Ledger:
         except Nothing:
             raise LostRun(f"run {run} was taken over by another process") from None
 
-    async def release(self, run: str, token: str, *, wake: float | None, heard: bool = True) -> bool:
+    async def release(
+        self, run: str, token: str, *, wake: float | None, status: str | None = None, heard: bool = True
+    ) -> bool:
         """Let go of it until `wake`. False when it is not ours, or, if `heard`, when something new is in its inbox."""
         unheard = " and not exists (select 1 from inbox where inbox.run = run.id and state = 'new')"
         text = (
-            "update run set owner = null, lease = 0, wake = ? where id = ? and owner = ?"
+            "update run set owner = null, lease = 0, wake = ?, status = coalesce(?, status) where id = ? and owner = ?"
             f"{unheard if heard else ''} returning id"
         )
         try:
-            await self.store.do(Sql(text, (wake, run, token), must=True))
+            await self.store.do(Sql(text, (wake, status, run, token), must=True))
         except Nothing:
             return False
         return True
@@ -282,6 +270,32 @@ class Ledger:
             (Message(str(id_), float(at), msgspec.json.decode(str(body))), str(note))
             for id_, at, body, note in await self.store.read(Sql(text, (run,)))
         ]
+
+
+_ENTRIES = "select seq, body, hash from entry where run = ? order by seq"
+_BLOBS = "select hash, body from blob where run = ?"
+
+
+def _read(run: str, rows: Rows, found: Rows) -> tuple[list[Entry], str]:
+    """The entries of these rows, and the last hash. Raises `RunError` naming the first row that is damaged."""
+    blobs = {str(digest): str(body) for digest, body in found}
+    head, entries = "", list[Entry]()
+    for at, (seq, body, digest) in enumerate(rows):
+        text = str(body)
+        if seq != at or chained(head, run, at, text) != digest:
+            message = f"run {run}: entry {at} of its journal is not what was written"
+            raise RunError(message, hint=f"motet verify {run}")
+        head = str(digest)
+        if text.startswith("blob:"):
+            name, text = text[5:], blobs.get(text[5:], "")
+            if hashlib.sha256(text.encode()).hexdigest() != name:
+                raise RunError(f"run {run}: the data of entry {at} is missing or damaged")
+        try:
+            entries.append(decode(text))
+        except msgspec.MsgspecError as error:
+            message = f"run {run}: entry {at} cannot be read: {error}"
+            raise RunError(message, hint="was it written by a newer motet?") from error
+    return entries, head
 
 
 def _inserts(
@@ -340,15 +354,6 @@ class RunJournal:
         if self._broken is not None:
             raise self._broken
 
-    async def write_status(self) -> None:
-        """Say in the table of runs what `status` says. Raises `RunError`."""
-        await self.durable()
-        text = "update run set status = ? where id = ? and owner = ? returning id"
-        try:
-            await self._ledger.store.do(Sql(text, (self.status, self._run, self._token), must=True))
-        except Nothing:
-            raise LostRun(f"run {self._run} was taken over by another process") from None
-
     def fail(self, error: RunError) -> None:
         """Take no more: the run is no longer ours."""
         self._broken = self._broken or error
@@ -392,9 +397,20 @@ class RunJournal:
 # -- owners -----------------------------------------------------------------------------------------------------------
 
 
+_HELD: set[str] = set()
+"""The tokens of this process that are in use: a claim whose release could not be written is nobody's."""
+
+
 def new_token() -> str:
     """An owner's name: this host, this process, this claim."""
-    return f"{socket.gethostname()}/{os.getpid()}/{_started(os.getpid())}/{uuid.uuid4().hex}"
+    token = f"{socket.gethostname()}/{os.getpid()}/{_started(os.getpid())}/{uuid.uuid4().hex}"
+    _HELD.add(token)
+    return token
+
+
+def forget(token: str) -> None:
+    """This process drives nothing under that token any more, whatever the table says."""
+    _HELD.discard(token)
 
 
 def _alive(owner: str) -> bool:
@@ -402,6 +418,8 @@ def _alive(owner: str) -> bool:
     host, pid, started, _ = owner.rsplit("/", 3)
     if host != socket.gethostname():
         return True
+    if int(pid) == os.getpid():
+        return owner in _HELD
     try:
         os.kill(int(pid), 0)
     except ProcessLookupError:

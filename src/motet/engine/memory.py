@@ -51,7 +51,7 @@ class Run:
         """
         check_inputs(workflow, inputs or {})
         self.id = run or new_run_id()
-        self._secrets = Secrets(uuid.uuid4().hex if _has_secrets(workflow) else "", secrets)
+        self._secrets = Secrets(new_nonce(workflow), secrets)
         self._redact = redact
         self._dry: Dry = dry
         given = self._secrets.referred(workflow, inputs or {})
@@ -84,6 +84,10 @@ class Run:
     def answer(self, key: str, verdict: Verdict, *, who: str = "", data: Json = None, note: str = "") -> None:
         """Answer an approval that waits. Raises `RunError` when nothing of that key does."""
         self._drive.answer(key, verdict, who=who, data=data, note=note)
+
+    def server_back(self, server: str) -> None:
+        """A server can be reached again: steps deferred for it are tried now."""
+        self._drive.server_back(server)
 
     def report(self) -> Report:
         """Where it stands now."""
@@ -135,8 +139,9 @@ def new_run_id() -> str:
     return uuid.uuid4().hex[:12]
 
 
-def _has_secrets(workflow: Workflow) -> bool:
-    return any(declared.secret for declared in workflow.inputs.values())
+def new_nonce(workflow: Workflow) -> str:
+    """What makes this run's references to secrets unforgeable; empty when it has none."""
+    return uuid.uuid4().hex if any(declared.secret for declared in workflow.inputs.values()) else ""
 
 
 def check_inputs(workflow: Workflow, given: Mapping[str, Json]) -> None:

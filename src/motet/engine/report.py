@@ -15,6 +15,7 @@ import msgspec
 
 from motet.calls import Json
 from motet.engine.ports import Redact, as_it_is
+from motet.workflow.entries import Waiting
 from motet.workflow.runstate import RunState, RunStatus
 from motet.workflow.standing import CHOSEN, Frame, Node, Unit
 
@@ -311,6 +312,8 @@ class _Maker:
         waiting = next((unit.waiting for unit in units if unit.waiting is not None), None)
         if status == "pending" and units:
             status = "waiting" if waiting is not None else units[0].status
+        if status == "running" and self.state.status == "waiting":
+            status = "waiting"  # a nested run that waits
         loops = node.foreach is not None
         items = record["items"] if not loops else [self._item(unit) for unit in units]
         return StepReport(
@@ -320,7 +323,7 @@ class _Maker:
             ok=node.status == "done",
             server=node.server or getattr(node.step.action, "server", None),
             name=None if started is None else started.name,
-            reason=f"waits for {waiting.reason}" if status == "waiting" and waiting is not None else node.reason,
+            reason=_wait_reason(waiting) if status == "waiting" else node.reason,
             error=self.redact(record["error"]),
             attempts=record["attempts"],
             via=record["via"],
@@ -435,6 +438,10 @@ class _Maker:
                     if server != started.server:
                         found[server, started.server] = None
         return tuple(found)
+
+
+def _wait_reason(waiting: Waiting | None) -> str:
+    return "waits for its own steps" if waiting is None else f"waits for {waiting.reason}"
 
 
 def _file(frame: Frame) -> str:

@@ -103,8 +103,10 @@ _SQLITE_NOW = "((julianday('now') - 2440587.5) * 86400.0)"
 class SqliteStore:
     """Journals in one file. Open it with `sqlite_store`."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, patience: float = 10.0) -> None:
         self.path = path
+        self._patience = patience
+        """Seconds to wait for another process that holds the file."""
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._db: sqlite3.Connection | None = None
         self._thread: threading.Thread | None = None
@@ -113,8 +115,8 @@ class SqliteStore:
         """Make the file if it is not there, and bring it up to date. Blocks shortly. Raises `RunError`."""
         try:
             self._prepare_file()
-            self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=10)
-            for pragma in ("busy_timeout=10000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=OFF"):
+            self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=self._patience)
+            for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=OFF"):
                 self._db.execute(f"pragma {pragma}")
             self._migrate(self._db)
         except (sqlite3.Error, OSError) as error:

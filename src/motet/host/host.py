@@ -20,7 +20,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import cast
 
-import msgspec
 import orjson
 
 from motet.calls import (
@@ -39,7 +38,6 @@ from motet.calls import (
     Reply,
     Retry,
     Round,
-    ToolResult,
 )
 from motet.catalog.boundary import Finding
 from motet.catalog.catalog import Catalog, ServerCatalog
@@ -50,17 +48,16 @@ from motet.errors import (
     CallError,
     InvalidArguments,
     PolicyRefused,
-    ProtocolError,
     ServerUnavailable,
     ToolChanged,
-    ToolError,
     UnknownAddress,
     UnusableAnswer,
 )
-from motet.events import AttemptFailed, CallSettled, CallStarted, Emit, Noticed, ServerChanged, nobody
+from motet.events import CallSettled, CallStarted, Emit, Noticed, nobody
 from motet.host.exposure import exposure
 from motet.host.memory import Difference, Memory
 from motet.host.policy import repeatable
+from motet.host.secrecy import plain_asked, plain_error, plain_events, plain_late, plain_reply
 from motet.host.server import HostedServer, invalid
 from motet.upstream.opening import open_connection
 from motet.upstream.supervisor import CLOSE_GRACE, Open, Pace, Supervisor
@@ -101,7 +98,7 @@ class Host:
         self._redactor = redactor if redactor is not None else Redactor(_secrets(config))
         self.emit = emit if emit is not None else nobody
         if self._redactor and emit is not None:
-            self.emit = _redacting(emit, self._redactor)
+            self.emit = plain_events(emit, self._redactor)
         self._ask = ask
         self._authorize = authorize
         self._opening = opening
@@ -205,10 +202,12 @@ class Host:
 
     async def _close(self) -> None:
         """End everything, all servers in parallel."""
+        for server in self.servers.values():
+            server.supervisor.stop()
         tasks = [task for task in self._tasks.values() if not task.done()]
         for task in tasks:
             task.cancel()
-        bound = max((server.config.timeout.close for server in self.servers.values()), default=0.0) + 2 * CLOSE_GRACE
+        bound = max((server.config.timeout.close for server in self.servers.values()), default=0.0) + 3 * CLOSE_GRACE
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=bound)
             for task in late:
@@ -221,8 +220,8 @@ class Host:
         name = task.get_name().removeprefix("motet ")
         message = f"its supervisor failed: {type(why).__name__}: {why}"
         self.emit(Noticed(self._clock(), name, "internal", message))
-        self.emit(ServerChanged(self._clock(), name, "disabled", message))
-        self.servers[name].supervisor.reason = message
+        if name in self.servers:
+            self.servers[name].supervisor.give_up(message)
 
     # -- what there is ------------------------------------------------------------------------------------------------
 
@@ -387,6 +386,8 @@ class Host:
         clock = self._clock
         began = clock()
         self.emit(CallStarted(began, call.server, call.method, call.name))
+        if self._redactor and call.on_late is not None:
+            call.on_late = plain_late(call.on_late, self._redactor)
         try:
             outcome = await self._tried(call)
         except asyncio.CancelledError:
@@ -397,7 +398,16 @@ class Host:
                 )
             )
             raise
+        if self._redactor:
+            outcome = await self._without_secrets(outcome)
         return self._settle(call, outcome, clock(), began)
+
+    async def _without_secrets(self, outcome: Reply | CallError | Asked) -> Reply | CallError | Asked:
+        if isinstance(outcome, Reply):
+            return await plain_reply(outcome, self._redactor)
+        if isinstance(outcome, Asked):
+            return plain_asked(outcome, self._redactor)
+        return plain_error(outcome, self._redactor)
 
     def _settle(self, call: Call, outcome: Reply | CallError | Asked, now: float, began: float) -> Outcome:
         took = now - began
@@ -405,13 +415,13 @@ class Host:
         settled: Outcome
         if isinstance(outcome, Reply):
             kind = "done"
-            settled = Done(self._plain_reply(outcome) if self._redactor else outcome, call.attempts, took)
+            settled = Done(outcome, call.attempts, took)
         elif isinstance(outcome, Asked):
             kind = "asked"
             settled = Asked(outcome.questions, outcome.state, call.attempts, took)
         else:
             kind, sent = outcome.kind, outcome.sent
-            settled = Failed(self._plain_error(outcome) if self._redactor else outcome, call.attempts, took)
+            settled = Failed(outcome, call.attempts, took)
         self.emit(CallSettled(now, call.server, call.method, call.name, kind, took, call.attempts, sent))
         return settled
 
@@ -522,7 +532,7 @@ class Host:
             server, uri = await self._target(address, deadline)
             call = self.prepare(server, "resources/read", uri, deadline=deadline, waits=True)
         except CallError as error:
-            return Failed(self._plain_error(error) if self._redactor else error)
+            return Failed(plain_error(error, self._redactor) if self._redactor else error)
         return await self.attempt(call)
 
     async def _target(self, address: Address, deadline: float | None) -> tuple[str, str]:
@@ -540,30 +550,6 @@ class Host:
                 await self.wait_for(one.name, end)
         return self._catalog.target(uri, server)
 
-    # -- secrets stay here --------------------------------------------------------------------------------------------
-
-    def _plain_reply(self, reply: Reply) -> Reply:
-        """The same reply without any secret in it."""
-        raw = bytes(memoryview(reply.raw))
-        plain = self._redactor.raw(raw)
-        if plain == raw:
-            return reply
-        if isinstance(reply, ToolResult):
-            return ToolResult(plain, reply.definition)
-        return type(reply)(plain)
-
-    def _plain_error(self, error: CallError) -> CallError:
-        """The same error without any secret in it."""
-        redactor = self._redactor
-        error.message, error.hint = redactor.text(error.message), redactor.text(error.hint)
-        error.args = (error.message,)
-        if isinstance(error, ToolError):
-            error.content = tuple(cast("list[dict[str, object]]", redactor.json(list(error.content))))
-            error.data = redactor.json(error.data)
-        elif isinstance(error, ProtocolError):
-            error.data = redactor.json(error.data)
-        return error
-
 
 def _accepts(given: Json) -> bool:
     """Is this a yes? An `Answer`, or the response object itself."""
@@ -576,16 +562,3 @@ def _secrets(config: Config) -> Iterable[str]:
     for server in config.servers.values():
         yield from server.secrets
     yield from config.secrets.values()
-
-
-def _redacting(emit: Emit, redactor: Redactor) -> Emit:
-    """The same observer, told no secrets."""
-
-    def told(event: object) -> None:
-        if isinstance(event, AttemptFailed | Noticed):
-            event = msgspec.structs.replace(event, message=redactor.text(event.message))
-        elif isinstance(event, ServerChanged):
-            event = msgspec.structs.replace(event, reason=redactor.text(event.reason))
-        emit(event)
-
-    return told

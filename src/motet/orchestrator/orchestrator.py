@@ -17,7 +17,7 @@ from motet.calls import Ask, Call, Failed, Json, Method, Outcome, PromptResult, 
 from motet.config.loading import load_config
 from motet.config.model import Config
 from motet.config.secrets import Redactor
-from motet.errors import CallError
+from motet.errors import CallError, WorkflowError
 from motet.events import Emit, State
 from motet.host.host import Host
 from motet.orchestrator.reading import Reading
@@ -25,7 +25,7 @@ from motet.workflow.loading import load
 
 if TYPE_CHECKING:
     from motet.catalog.catalog import Catalog, ServerCatalog
-    from motet.engine.functions import Function
+    from motet.engine.functions import Function, FunctionRun
     from motet.engine.memory import Dry, Run
     from motet.engine.report import Report
     from motet.workflow.check import Checked
@@ -245,11 +245,25 @@ class Orchestrator:
         run: str | None = None,
         dry: Dry = "",
         ask: Ask | None = None,
-    ) -> Run:
+    ) -> Run | FunctionRun:
         """The run that `run` would drive, checked and not begun: `drive()` it; `cancel()` ends it in good order."""
+        from motet.engine.functions import Function, FunctionRun
         from motet.engine.memory import Run
         from motet.orchestrator import checking
 
+        if isinstance(workflow, Function):
+            if dry:
+                raise WorkflowError(f"{workflow.name}: a function's steps are known only by running it: no dry run")
+            return FunctionRun(
+                workflow,
+                inputs,
+                dispatch=self.host,
+                run=run,
+                emit=self.host.emit,
+                ask=ask or self.ask,
+                redact=self.redactor.json,
+                parallel=self.config.parallel,
+            )
         name = os.fspath(workflow) if isinstance(workflow, str | os.PathLike) else workflow.path
         loaded = checking.runnable(self.check(workflow), name)
         return Run(

@@ -18,7 +18,7 @@ import orjson
 
 from motet.calls import Ask, Call, Json
 from motet.config.model import ServerConfig
-from motet.errors import CallError, ConnectionLost, DeadlineExceeded, ServerUnavailable
+from motet.errors import CallError, ConnectionLost, DeadlineExceeded, NeedsAuth, ServerUnavailable
 from motet.upstream.answers import Reader
 from motet.upstream.http_door import ERROR_BODY, SESSION, Auth, HttpDoor, Mark, Refused, SessionEnded, credentials
 from motet.upstream.link import Envelope, Ident, Peer, loads
@@ -100,9 +100,7 @@ class HttpLink:
             if session is not None:
                 with suppress(aiohttp.ClientError, OSError, TimeoutError, CallError):
                     async with asyncio.timeout(min(2.0, within / 2)):
-                        async with self._door.http.delete(
-                            self._door.url, headers=await self._headers({SESSION: session}), allow_redirects=False
-                        ):
+                        async with self._door.ask("DELETE", await self._headers({SESSION: session})):
                             pass
         finally:
             await self._door.close()
@@ -123,6 +121,8 @@ class HttpLink:
             async with timer:
                 return await self._authorised(message, mark, headers)
         except TimeoutError:
+            if self._door.auth is not None and self._door.auth.asking:
+                raise NeedsAuth("nobody logged in in time", server=self._name) from None
             if call is not None:
                 self._cancel_there(ident, "timeout")
             raise DeadlineExceeded(why[0], server=self._name, sent="unknown" if mark.written else "no") from None
@@ -242,7 +242,7 @@ class HttpLink:
             await asyncio.sleep(min(cursor.retry if cursor.retry is not None else 1.0, LISTEN_PAUSE_CAP))
             headers = {**await self._headers(None), "accept": "text/event-stream", _LAST_EVENT: cursor.last}
             with suppress(aiohttp.ClientError, OSError):
-                async with self._door.http.get(self._door.url, headers=headers, allow_redirects=False) as response:
+                async with self._door.ask("GET", headers) as response:
                     if response.status >= 300:
                         break
                     raw = await self._stream(response, cursor)
@@ -278,7 +278,7 @@ class HttpLink:
                 headers = {**await self._headers(None), "accept": "text/event-stream"}
                 if cursor.last is not None:
                     headers[_LAST_EVENT] = cursor.last
-                async with self._door.http.get(self._door.url, headers=headers, allow_redirects=False) as response:
+                async with self._door.ask("GET", headers) as response:
                     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
                     if response.status == 200 and kind == "text/event-stream":
                         heard = True

@@ -18,11 +18,12 @@ import socket
 import ssl
 import zlib
 from collections.abc import AsyncIterator, Mapping
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from time import time  # noqa: TID251 - `Retry-After` may be a date
 from typing import Any, Protocol, cast
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import msgspec
@@ -57,6 +58,11 @@ class Auth(Protocol):
 
     async def renew(self, status: int, challenge: str, used: Mapping[str, str]) -> bool:
         """After a 401 or 403: True when it is worth trying again with fresh `headers()`. Raises CallError."""
+        ...
+
+    @property
+    def asking(self) -> bool:
+        """Is somebody being asked to log in right now?"""
         ...
 
     async def close(self) -> None:
@@ -113,9 +119,10 @@ class HttpDoor:
         self.url = URL(transport.url, encoded=True)
         self._static = {name.lower(): value for name, value in transport.headers.items()}
         self.auth = auth
+        self._proxy = _proxy_for(self.url)
         self.session: str | None = None
         """The session id of a server of the session era."""
-        self.http = aiohttp.ClientSession(
+        self._http = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_PATIENCE),  # the call's own deadline rules
             cookie_jar=aiohttp.DummyCookieJar(),
             read_bufsize=1 << 18,
@@ -132,7 +139,7 @@ class HttpDoor:
         """Close every connection."""
         if self.auth is not None:
             await self.auth.close()
-        await self.http.close()
+        await self._http.close()
 
     async def post(
         self, message: bytes, mark: Call | Mark, headers: Mapping[str, str], url: URL | None = None
@@ -140,7 +147,9 @@ class HttpDoor:
         """The response, after redirects that stay on the server's own origin (its credentials go nowhere else)."""
         url = url or self.url
         for _ in range(REDIRECTS):
-            response = await self.http.post(url, data=_Body(message, mark), headers=headers, allow_redirects=False)
+            response = await self._http.post(
+                url, data=_Body(message, mark), headers=headers, allow_redirects=False, proxy=self._proxy
+            )
             if response.status not in (301, 302, 303, 307, 308):
                 session = response.headers.get(SESSION)
                 if session is not None and self.session is None and response.status < 300:
@@ -169,6 +178,10 @@ class HttpDoor:
         if self.auth is not None:
             headers.update(await self.auth.headers())
         return headers
+
+    def ask(self, method: str, headers: Mapping[str, str]) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        """The response to a request without a body; redirects are not followed."""
+        return self._http.request(method, self.url, headers=headers, allow_redirects=False, proxy=self._proxy)
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
@@ -300,6 +313,14 @@ def _target(url: URL, location: str | None) -> URL | None:
     except ValueError:
         return None
     return to if to.origin() == url.origin() and to.user is None else None
+
+
+def _proxy_for(url: URL) -> str | None:
+    """The proxy that this process's environment names for a URL; never for the loopback, never from `.netrc`."""
+    host = url.host or ""
+    if host == "localhost" or host.startswith("127.") or host == "::1" or proxy_bypass(host):
+        return None
+    return getproxies().get(url.scheme)
 
 
 def _kept_alive_socket(address: Any) -> socket.socket:

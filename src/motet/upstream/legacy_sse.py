@@ -133,7 +133,7 @@ class SseLink(Channel):
         mark = Mark()
         try:
             headers = {**await self._headers(), "accept": "text/event-stream"}
-            async with self._door.http.get(self._door.url, headers=headers, allow_redirects=False) as response:
+            async with self._door.ask("GET", headers) as response:
                 kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
                 if response.status != 200 or kind != "text/event-stream":
                     raise await self._door.complaint(response, kind)

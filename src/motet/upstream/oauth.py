@@ -112,6 +112,8 @@ class SdkOAuth:
         self._bearer: dict[str, str] = {}
         self._tried = False
         self._refreshed: str | None = None
+        self.asking = False
+        """Is somebody being asked to log in, or was when the time was over?"""
         self._lock = asyncio.Lock()
 
     # -- the interface ------------------------------------------------------------------------------------------------
@@ -160,7 +162,7 @@ class SdkOAuth:
         """Run the flow once: the real request is answered from memory, everything else over the network."""
         original = httpx2.Request("POST", self._url, headers={"mcp-protocol-version": "2025-11-25"})
         flow = self._provider.async_auth_flow(original)
-        answered = False
+        answered = self.asking = False
         try:
             async with asyncio.timeout(LOGIN_PATIENCE), httpx2.AsyncClient(timeout=REQUEST_PATIENCE) as client:
                 outgoing = await anext(flow)
@@ -176,7 +178,7 @@ class SdkOAuth:
                     outgoing = await flow.asend(response)
         except StopAsyncIteration:
             pass
-        except OAuthFlowError as why:
+        except (OAuthFlowError, ValueError) as why:  # ValueError: what it was told is not what the standards say
             raise self._needs_auth(clean_line(why, secrets=self._config.secrets)) from None
         except TimeoutError:
             raise self._needs_auth("nobody logged in in time") from None
@@ -264,6 +266,7 @@ class SdkOAuth:
         assert self._ask is not None
         assert self._door is not None
         self._came = asyncio.get_running_loop().create_future()
+        self.asking = True
         # it listens before anybody is asked: a quick browser is back before the answer
         self._desk = await asyncio.start_server(self._meet_browser, sock=self._door.dup())
         question = Question(self._config.name, "url", "wants you to log in", url=clean(url, limit=8000))
@@ -277,7 +280,9 @@ class SdkOAuth:
     async def _come_back(self) -> AuthorizationCodeResult:
         """Wait for the browser to come back with the code (RFC 8252 §7.3)."""
         assert self._came is not None
-        return await self._came
+        result = await self._came
+        self.asking = False
+        return result
 
     async def _meet_browser(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError):

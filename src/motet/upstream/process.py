@@ -229,7 +229,7 @@ async def stop(pid: int, mode: Mode, *, hang_up: Callable[[], None], exited: Cal
     if await _until(gone, within * 0.25):
         return
     kill(pid, mode, family | ({} if mode == "none" else descendants(pid)))
-    await _until(gone, within * 0.25)
+    await _until(gone, max(within * 0.25, 1.0))  # nobody can refuse it, but a busy machine takes a moment
 
 
 def kill(pid: int, mode: Mode, family: Mapping[int, int]) -> None:

@@ -45,6 +45,8 @@ COALESCE = 0.2
 STATE_ROUNDS = 20
 """Rounds in which a server only hands us its state and asks nothing."""
 ASKING_AT_ONCE = 8
+SILENCE = 4
+"""How many times the limit of a call a server may say nothing before its process is given up."""
 NOTICE_EVERY = 1.0
 LESSER_LISTS = 10.0
 """Seconds for resources, templates and prompts together."""
@@ -255,7 +257,7 @@ class Session:
     # -- silence ------------------------------------------------------------------------------------------------------
 
     def _suspect(self) -> None:
-        """A call had no answer. A server that then says nothing at all for as long again is given up."""
+        """A call had no answer. A server that then says nothing at all for several times as long is given up."""
         if self._probing or self._link.transport != "stdio" or self._link.closed.done():
             return
         self._probing = True
@@ -263,7 +265,7 @@ class Session:
 
     async def _probe(self) -> None:
         before = self._link.received
-        patience = self._config.timeout.call
+        patience = SILENCE * self._config.timeout.call  # it may be busy, and single-minded
         method = "server/discover" if self._modern else "ping"
         try:
             await self._request(method, {}, until=self._loop.time() + patience)

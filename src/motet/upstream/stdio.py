@@ -17,9 +17,7 @@ import sys
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
-from fcntl import ioctl
 from json import JSONDecoder
-from termios import FIONREAD
 from typing import cast
 
 import msgspec
@@ -38,6 +36,8 @@ STDERR_KEPT = 64 * 1024
 """Bytes of a server's stderr that are remembered: the last ones."""
 QUEUE_LIMIT = 1 << 20
 """Bytes that may wait for a server that does not read its input."""
+ABANDON_WITHIN = 2.0
+"""Seconds for ending a process whose start was given up."""
 
 _HEAD_ID = re.compile(rb'^\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"id"\s*:\s*(-?\d{1,18}|"[^"\\]{1,80}")')
 _TAIL_ID = re.compile(rb'"id"\s*:\s*(-?\d{1,18}|"[^"\\]{1,80}")\s*(?:,\s*"jsonrpc"\s*:\s*"2\.0"\s*)?\}\s*$')
@@ -92,12 +92,20 @@ class StdioLink(Channel, asyncio.SubprocessProtocol):
         link = cls(config, peer, reader)
         link._mode = wrap.mode
         loop = asyncio.get_running_loop()
+        # pidfd or thread, the loop's own watcher reaps it
+        starting = asyncio.ensure_future(loop.subprocess_exec(
+            lambda: link, *wrap.prefix, program, *transport.args, env=env, cwd=transport.cwd,
+            start_new_session=wrap.mode != "none",
+        ))  # fmt: skip
         try:
-            # pidfd or thread, the loop's own watcher reaps it
-            child, _ = await loop.subprocess_exec(
-                lambda: link, *wrap.prefix, program, *transport.args, env=env, cwd=transport.cwd,
-                start_new_session=wrap.mode != "none",
-            )  # fmt: skip
+            child, _ = await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # asyncio may never come back from a start cancelled while pipes are connected: let it come up first
+            await asyncio.wait([starting])
+            if not starting.cancelled() and starting.exception() is None:
+                link._pid = starting.result()[0].get_pid()
+                await link.close(within=ABANDON_WITHIN)
+            raise
         except (OSError, ValueError) as why:
             raise ServerUnavailable(
                 f"cannot start {clean_line(transport.command)}: {clean_line(why)}", server=config.name, reason="spawn"
@@ -381,4 +389,7 @@ def _all_read(fd: int) -> bool:
     if stat.S_ISSOCK(os.fstat(fd).st_mode):  # what asyncio gives a child as its stdin: unread data is a reset
         with socket.socket(fileno=os.dup(fd)) as end:
             return end.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != errno.ECONNRESET
+    from fcntl import ioctl  # not everywhere there is a Python
+    from termios import FIONREAD
+
     return not int.from_bytes(ioctl(fd, FIONREAD, b"\0\0\0\0"), sys.byteorder)

@@ -15,29 +15,24 @@ until then. What was listed stays in the catalog while the server is away, stale
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
 from motet.calls import Ask, Call, Json, Reply
-from motet.catalog.boundary import configured_boundary, declared_boundary
 from motet.catalog.catalog import ServerCatalog, stale
-from motet.catalog.listing import read_prompts, read_resources, read_templates, read_tools
-from motet.catalog.model import Boundary, LeftOut, Prompt
-from motet.catalog.tool import Tool
 from motet.config.model import HttpTransport, ServerConfig, StdioTransport
 from motet.errors import CallError, ConnectionLost, DeadlineExceeded, NeedsAuth, ServerUnavailable
 from motet.events import CatalogChanged, Emit, Noticed, ServerChanged, State
 from motet.resilience.pipeline import Chance, Clock
 from motet.resilience.restarts import PROCESS, REMOTE, Restarts
 from motet.upstream import _faults
-from motet.upstream.connection import Connection, Listing, ListKind, OnChanged
+from motet.upstream.connection import Connection, ListKind, OnChanged
+from motet.upstream.offers import read_listing
 from motet.upstream.opening import open_connection
 from motet.upstream.sanitise import clean
 
-SLICE = 0.005
-"""Seconds of reading a list before others get a turn."""
 REFRESH_EVERY = 1.0
 """Seconds between two refreshes of a list that keeps changing."""
 LOOK_AGAIN = 60.0
@@ -318,6 +313,13 @@ class Supervisor:
             self._wanted = True
             self._poke.set()
 
+    def give_up(self, why: str) -> None:
+        """The owner task is gone: nothing will be tried any more."""
+        self._connection = None
+        self.next_try = None
+        self._set("disabled", why)
+        self.settled.set()
+
     def stop(self) -> None:
         """Ask the owner task to close everything and end."""
         self._stopping = True
@@ -504,7 +506,7 @@ class Supervisor:
             async with asyncio.timeout_at(deadline):
                 left = deadline - self._clock()  # a list that never comes must leave time for those that did
                 listing = await connection.list_all(deadline=deadline - left / 4)
-                part = await self._read(connection, listing)
+                part = await read_listing(self.config, connection, listing, known=self.part, now=self._wall())
         except TimeoutError:
             raise ServerUnavailable(
                 f"it did not list its tools within {self.config.timeout.connect:g} s",
@@ -512,55 +514,6 @@ class Supervisor:
                 reason="handshake",
             ) from None
         self._tell(part)
-
-    async def _read(self, connection: Connection, listing: Listing) -> ServerCatalog:
-        """The catalog part that this listing makes; gives way every few milliseconds."""
-        secrets = self.config.secrets
-        limits = self.config.limits
-
-        def text(said: object) -> str:
-            return clean(said, secrets=secrets)
-
-        left_out = [LeftOut(name, text(why)) for name, why in listing.troubles.items()]
-        tools: dict[str, Tool] = {}
-        until = self._clock() + SLICE
-        for tool in read_tools(self.name, listing.tools, clean=text, limit=limits.tools, parse=self.config.parse):
-            if isinstance(tool, LeftOut):
-                left_out.append(tool)
-            else:
-                known = self.part.tools.get(tool.name)
-                tools[tool.name] = known if known is not None and known.digest == tool.digest else tool
-            if self._clock() > until:
-                await asyncio.sleep(0)
-                until = self._clock() + SLICE
-        resources = [*read_resources(listing.resources, clean=text)]
-        await asyncio.sleep(0)
-        templates = [*read_templates(listing.templates, clean=text)]
-        prompts = [*read_prompts(listing.prompts, clean=text)]
-        left_out += [one for one in (*resources, *templates, *prompts) if isinstance(one, LeftOut)]
-        return ServerCatalog(
-            name=self.name,
-            tools=tools,
-            resources=tuple(one for one in resources if not isinstance(one, LeftOut)),
-            templates=tuple(one for one in templates if not isinstance(one, LeftOut)),
-            prompts={one.name: one for one in prompts if isinstance(one, Prompt)},
-            boundary=self._boundary(connection, text),
-            left_out=tuple(left_out),
-            as_of=self._wall(),
-            known=True,
-            instructions=connection.instructions,
-            server_info=connection.server_info,
-            version=connection.version,
-        )
-
-    def _boundary(self, connection: Connection, text: Callable[[object], str]) -> Boundary | None:
-        declared = declared_boundary(connection.capabilities, clean=text)
-        ours = self.config.boundary
-        if ours is None:
-            return declared
-        return configured_boundary(
-            declared, domain=ours.domain, description=ours.description, schemes=ours.schemes, uris=ours.uris
-        )
 
     def _tell(self, part: ServerCatalog) -> None:
         if part == self.part:

@@ -24,7 +24,7 @@ from motet.workflow.expressions.infer import Facts
 from motet.workflow.expressions.runtime import time_text
 from motet.workflow.format import RESULT
 from motet.workflow.graph import rings, waves
-from motet.workflow.loading import ReadText, all_steps, forward_values, parsed, steps_read
+from motet.workflow.loading import ReadText, all_steps, collector_paused, forward_values, parsed, steps_read
 from motet.workflow.model import (
     Approval,
     Place,
@@ -121,7 +121,8 @@ def check(workflow: Workflow, catalog: Catalog, *, effect: EffectOf | None = Non
     """Every problem of a loaded workflow, and its plan. `effect` None: the servers' own hints are taken for it."""
     shared = _Shared(catalog, effect)
     one = _Check(workflow, shared)
-    one.run()
+    with collector_paused(len(workflow.source) > 200_000):
+        one.run()
     return Checked(in_order(shared.problems, workflow.path), one.plan(), workflow)
 
 

@@ -243,10 +243,11 @@ class _Yaml:
             )
         why = ", ".join(part for part in (error.problem, error.context) if part)
         hint = ""
-        if text[at : at + 1] == "\t":
+        char = text[at : at + 1]
+        if char == "\t":
             hint = "indent with spaces: YAML takes no tabs"
-        elif text[at : at + 1] in "@`%":
-            hint = f"a text that begins with `{text[at]}` wants quotes"
+        elif char and char in "@`%":
+            hint = f"a text that begins with `{char}` wants quotes"
         return self.wrong(f"not valid YAML: {why}", at, at + 1, hint)
 
 

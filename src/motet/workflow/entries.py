@@ -137,6 +137,8 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
     who: str = ""
     data: Json = None
     note: str = ""
+    message: str = ""
+    """The inbox message it came by, so that it is not heard twice."""
 
 
 class Woke(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="event", tag="woke"):
@@ -159,6 +161,7 @@ class Cancelled(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, t
 
     at: float
     who: str = ""
+    message: str = ""
 
 
 class Expired(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="event", tag="expired"):
@@ -173,6 +176,7 @@ class Resumed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag
 
     at: float
     who: str = ""
+    message: str = ""
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="event", tag="ended"):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import posixpath
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -151,13 +151,13 @@ class Loaded:
 def parsed(text: str, *, path: str = "", read: ReadText | None = None) -> Loaded:
     """The same as `load_text`, with the problems as values."""
     files = _Files(read)
-    with _collector_paused(len(text) > 200_000):
+    with collector_paused(len(text) > 200_000):
         workflow = files.workflow(text, path, ())
     return Loaded(workflow, in_order(files.problems, path), files.sources)
 
 
 @contextmanager
-def _collector_paused(large: bool) -> Iterator[None]:  # noqa: FBT001 - private, one caller
+def collector_paused(large: bool) -> Generator[None]:  # noqa: FBT001 - private, one caller
     """All that loading builds is kept, so for a large file looking for garbage meanwhile costs more than loading it."""
     if not large or not gc.isenabled():
         yield

@@ -122,6 +122,8 @@ class RunState:
         self.requests = Requests(began.run, self.scopes)
         self.changes: list[Change] = []
         """What observers have not been told yet; whoever tells them empties it."""
+        self.heard: set[str] = set()
+        """Inbox messages that have moved it."""
         self.unwanted: list[Started] = []
         """Acts in flight that nobody needs any more; whoever ends them empties it."""
         self._ready: OrderedDict[str, Act] = OrderedDict()
@@ -222,6 +224,8 @@ class RunState:
         """Move by one entry. Raises `RunError` when the entry does not fit where the run stands."""
         self.at = max(self.at, entry.at)
         self._moves_by[type(entry)](entry)
+        if isinstance(entry, (Answered, Cancelled, Resumed)) and entry.message:
+            self.heard.add(entry.message)
         self._work()
 
     @cached_property
@@ -804,11 +808,14 @@ class RunState:
                 self._settle(unit, "done", via="resolve")
             case "retry":
                 unit.recoveries = 0
-                self._push(unit, _KINDS[type(unit.node.step.action)])
+                self._push(unit, "fallback" if unit.stage == "fallback" else _KINDS[type(unit.node.step.action)])
             case _:
                 error = unit.error or ErrorInfo(kind="failed", message="it did not happen")
                 unit.error = _with_sent_no(error)
-                self._on_error(unit, unit.node.step.on_error)
+                if unit.stage == "fallback":
+                    self._fatal(unit)
+                else:
+                    self._on_error(unit, unit.node.step.on_error)
 
     def _resolve_later(self, unit: Unit, entry: Answered) -> None:
         """A verdict on an unknown outcome that the run already went past: it changes the record, and starts nothing."""

@@ -1,6 +1,7 @@
 """The published JSON Schema of workflow files: what editors complete and validate with (`motet schema`).
 
-It says what the loader says, as far as a schema can: keys, kinds, forms. References, types against tools and cycles are `check`'s.
+It says what the loader says, as far as a schema can: keys, kinds, forms. References, types against tools and cycles are
+`check`'s.
 """
 
 from __future__ import annotations

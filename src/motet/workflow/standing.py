@@ -206,11 +206,14 @@ class Node:
         return ""
 
     def record(self) -> dict[str, Json]:
-        """What `steps.X` is (SEMANTICS §1). Built once until something changes."""
-        if self.cached is None:
-            unit = self.unit
-            self.cached = self._own_record() if unit is None else {**unit.record(), "status": self.status}
-        return self.cached
+        """What `steps.X` is (SEMANTICS §1). Once it has settled, built once until something changes."""
+        if self.cached is not None:
+            return self.cached
+        unit = self.unit
+        record = self._own_record() if unit is None else {**unit.record(), "status": self.status}
+        if self.status in SETTLED:
+            self.cached = record
+        return record
 
     def _own_record(self) -> dict[str, Json]:
         return {

@@ -11,10 +11,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
-
-import icalendar
 
 from motet_servers.calendar.items import (
     Occurrence,
@@ -34,6 +32,9 @@ from motet_servers.calendar.records import Response
 from motet_servers.calendar.store import Item
 from motet_servers.calendar.times import Moment, Window, instant, iso, zone_name
 from motet_servers.kit.errors import Conflict, InvalidInput
+
+if TYPE_CHECKING:
+    import icalendar
 
 PRODID = "-//motet//calendar server//EN"
 REQUEST = "X-MOTET-REQUEST"
@@ -68,6 +69,8 @@ class Draft:
 
 def new_item(kind: str, uid: str, draft: Draft, *, organizer: str, now: datetime) -> str:
     """A calendar object with one VEVENT or VTODO; InvalidInput for wishes that contradict."""
+    import icalendar
+
     component: icalendar.Component = icalendar.Event() if kind == "VEVENT" else icalendar.Todo()
     _add(component, "UID", uid)
     _add(component, "CREATED", now)
@@ -154,6 +157,8 @@ def checked_mail(text: str) -> str:
 
 def checked_rule(text: str) -> icalendar.vRecur:
     """The recurrence rule (RFC 5545 §3.3.10); InvalidInput when it is none or repeats by minutes or seconds."""
+    import icalendar
+
     rule = text.strip().removeprefix("RRULE:")
     try:
         found = icalendar.vRecur.from_ical(rule if ONE_LINE.fullmatch(rule) else "")
@@ -296,6 +301,8 @@ def _same(one: Moment, other: Moment) -> bool:
 
 def _apply_attendees(component: icalendar.Component, wanted: Sequence[str]) -> None:
     """The people invited; whoever was invited before keeps their answer."""
+    import icalendar
+
     before = {address(person): person for person in as_list(component.get("ATTENDEE"))}
     component.pop("ATTENDEE", None)
     for mail in dict.fromkeys(checked_mail(text) for text in wanted):
@@ -309,6 +316,8 @@ def _apply_attendees(component: icalendar.Component, wanted: Sequence[str]) -> N
 
 
 def _apply_reminder(component: icalendar.Component, minutes: int) -> None:
+    import icalendar
+
     component.subcomponents = [part for part in component.subcomponents if part.name != "VALARM"]
     if minutes:
         alarm = icalendar.Alarm()

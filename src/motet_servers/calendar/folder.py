@@ -17,15 +17,17 @@ import re
 import tempfile
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
-
-import icalendar
 
 from motet_servers.calendar.drafts import PRODID
 from motet_servers.calendar.items import Unreadable, components, may_touch, parsed, text_of
 from motet_servers.calendar.store import Collection, Item
 from motet_servers.calendar.times import Window
 from motet_servers.kit.errors import Conflict, NotFound, Refused, TooLarge, Unavailable
+
+if TYPE_CHECKING:
+    import icalendar
 
 LARGEST = 32 * 1024 * 1024
 """Bytes of one file."""
@@ -280,6 +282,8 @@ def _calendar_text(zones: Mapping[str, str], blocks: str) -> str:
 
 def _merged(text: str, uid: str, item: str | None) -> str:
     """The calendar file with this UID's components replaced by the item's, or taken out."""
+    import icalendar
+
     try:
         whole = parsed(text) if text.strip() else icalendar.Calendar({"PRODID": PRODID, "VERSION": "2.0"})
     except Unreadable as error:
@@ -293,6 +297,8 @@ def _merged(text: str, uid: str, item: str | None) -> str:
 
 def _calendar(like: icalendar.Calendar, parts: Sequence[icalendar.Component]) -> str:
     """A calendar with the properties of another and these parts."""
+    import icalendar
+
     made = icalendar.Calendar()
     made.update(like)
     made.subcomponents = list(parts)

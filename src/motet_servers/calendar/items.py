@@ -1,7 +1,8 @@
 """Reading iCalendar text (RFC 5545): which occurrences touch a window, and what each says.
 
 Pure: the window and the zone for floating times come in, records come out. Recurrence, overrides and exceptions are
-`recurring_ical_events`' work; here is what our callers see of it.
+`recurring_ical_events`' work; here is what our callers see of it. The two libraries are loaded on first use, here and
+in `drafts` and `folder`: listing the tools needs neither, and they are a fifth of a server's start.
 """
 
 from __future__ import annotations
@@ -12,16 +13,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import islice
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 from zoneinfo import ZoneInfo
-
-import icalendar
-import recurring_ical_events  # pyright: ignore[reportMissingTypeStubs] - it ships none; `expanded` says what comes out
 
 from motet_servers.calendar.records import Attendee, Deadline, DeadlineStatus, Event, EventStatus, Period
 from motet_servers.calendar.store import Item
 from motet_servers.calendar.times import Moment, Window, instant, iso, zone_name
 from motet_servers.kit.errors import DomainError, NotFound
+
+if TYPE_CHECKING:
+    import icalendar
 
 MOST_OCCURRENCES = 10_000
 """Of one item in one window."""
@@ -53,6 +54,8 @@ class Occurrence:
 
 def parsed(text: str) -> icalendar.Calendar:
     """The calendar object; Unreadable when the text is not one."""
+    import icalendar
+
     try:
         found = icalendar.Calendar.from_ical(text)
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
@@ -98,10 +101,12 @@ def occurrences(item: Item, kind: str, window: Window, zone: ZoneInfo) -> list[O
 
 def expanded(calendar: icalendar.Calendar, kind: str, window: Window) -> Iterator[icalendar.Component]:
     """The occurrences near the window as components of their own, at most `MOST_OCCURRENCES`; Unreadable if broken."""
+    import recurring_ical_events  # pyright: ignore[reportMissingTypeStubs] - ships none; a tenth of the start's time
+
     zone = cast("ZoneInfo", window.start.tzinfo)
     try:
         if _too_frequent(calendar):
-            raise Unreadable("a rule that repeats more than hourly")  # noqa: TRY301 - the look may fail as well
+            raise Unreadable("a rule that repeats more than hourly")
         # the library is typed only in part: what it gives are icalendar components
         query = cast("Any", recurring_ical_events).of(calendar, components=[kind])
         found: list[icalendar.Component] = query.between(window.start, window.end)

@@ -16,6 +16,25 @@ from zoneinfo import ZoneInfo
 from pydantic import Field
 
 from motet_servers.calendar import drafts, items
+from motet_servers.calendar.arguments import (
+    CalendarName,
+    Cursor,
+    End,
+    Etag,
+    Key,
+    Limit,
+    Mails,
+    Minutes,
+    Occurring,
+    Rule,
+    Short,
+    Start,
+    Summary,
+    Text,
+    Uid,
+    Words,
+    Zone,
+)
 from motet_servers.calendar.drafts import Draft
 from motet_servers.calendar.items import Occurrence, Unreadable
 from motet_servers.calendar.records import (
@@ -31,10 +50,11 @@ from motet_servers.calendar.records import (
     FreeBusy,
     Written,
 )
+from motet_servers.calendar.shelf import Shelf
 from motet_servers.calendar.store import Collection, Item, Store
 from motet_servers.calendar.times import Moment, Window, in_zone, instant, iso, moment, window, zone_named
 from motet_servers.kit import idempotency, paging
-from motet_servers.kit.errors import Conflict, InvalidInput, NotFound
+from motet_servers.kit.errors import Conflict, InvalidInput
 from motet_servers.kit.progress import note
 
 EVENTS_AHEAD = timedelta(days=30)
@@ -42,38 +62,6 @@ DEADLINES_BACK = timedelta(days=30)
 DEADLINES_AHEAD = timedelta(days=90)
 DOMAIN = "calendar"
 Record = TypeVar("Record", Event, Deadline)
-
-CalendarName = Annotated[
-    str | None,
-    Field(
-        description="Id or name (see list_calendars). Left out: all when reading, the default when writing.",
-        max_length=300,
-    ),
-]
-Uid = Annotated[str, Field(description="UID of the item.", min_length=1, max_length=500)]
-Start = Annotated[str | None, Field(description="From when, ISO 8601. Left out: now.")]
-End = Annotated[
-    str | None, Field(description="Until when, ISO 8601; a bare date is included. Left out: 30 days after start.")
-]
-Limit = Annotated[int, Field(description="At most so many.", ge=1, le=500)]
-Cursor = Annotated[str | None, Field(description="next_cursor of the page before.")]
-Summary = Annotated[str, Field(description="One line.", min_length=1, max_length=1000)]
-Text = Annotated[str | None, Field(description="Longer text.", max_length=100_000)]
-Short = Annotated[str | None, Field(max_length=1000)]
-Zone = Annotated[
-    str | None, Field(description="IANA zone of times without offset, kept with the event. Left out: the server's.")
-]
-Rule = Annotated[str | None, Field(description="RRULE such as FREQ=WEEKLY;BYDAY=MO;COUNT=10.", max_length=1000)]
-Mails = Annotated[list[str] | None, Field(description="Mail addresses.", max_length=200)]
-Words = Annotated[list[str] | None, Field(max_length=50)]
-Occurring = Annotated[
-    str | None, Field(description="`occurrence` of one event of a series: only that one. Left out: the whole series.")
-]
-Etag = Annotated[str | None, Field(description="`etag` as you read it: refuses if somebody changed the item since.")]
-Key = Annotated[
-    str | None, Field(description="Your name for this request: a repetition with the same key creates nothing new.")
-]
-Minutes = Annotated[int | None, Field(description="Reminder so many minutes before; 0 for none.", ge=0, le=40_320)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,18 +83,18 @@ class CalendarTools:
         self._store = store
         self._habits = habits
         self._clock = clock
-        self._known: dict[str, Collection] = {}
+        self._shelf = Shelf(store, habits.default)
         self._keys = idempotency.KeyLocks()
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
     async def list_calendars(self) -> Calendars:
         """List the calendars that can be seen, with what each can hold."""
-        found = await self._refresh()
-        default = self._default(found)
+        found = await self._shelf.refresh()
+        default = self._shelf.default(found)
         return Calendars(
             [
-                Calendar(one.id, one.name, one.description, one.color, list(one.components), one.id == default)
+                Calendar(one.id, one.name, one.description, one.color, list(one.components), one == default)
                 for one in found
             ],
             len(found),
@@ -125,7 +113,7 @@ class CalendarTools:
     ) -> EventPage:
         """List events in order of their start; each occurrence of a recurring event is listed on its own."""
         span = self._window(start, end, ahead=EVENTS_AHEAD)
-        found, unreadable = await self._occurrences(await self._chosen(calendar), "VEVENT", span)
+        found, unreadable = await self._occurrences(await self._shelf.chosen(calendar), "VEVENT", span)
         records = [items.event(one) for one in found]
         if query:
             records = [record for record in records if _mentions(record, query)]
@@ -134,7 +122,7 @@ class CalendarTools:
 
     async def get_event(self, uid: Uid, calendar: CalendarName = None, occurrence: Occurring = None) -> Event:
         """Get one event by its UID: the series, or one occurrence of it."""
-        item = await self._item(uid, calendar)
+        item = await self._shelf.item(uid, calendar)
         found = self._one(item, occurrence)
         if found.component.name != "VEVENT":
             raise InvalidInput(f"{uid} is a deadline, not an event; list_deadlines shows it.")
@@ -151,7 +139,7 @@ class CalendarTools:
     ) -> DeadlinePage:
         """List what is due, soonest first: to-dos with a due time, and events in the category DEADLINE."""
         span = self._window(start, end, back=DEADLINES_BACK, ahead=DEADLINES_AHEAD)
-        chosen = await self._chosen(calendar)
+        chosen = await self._shelf.chosen(calendar)
         todos, broken = await self._occurrences(chosen, "VTODO", span)
         events, broken_too = await self._occurrences(chosen, "VEVENT", span)
         records = [
@@ -178,7 +166,9 @@ class CalendarTools:
         """
         span = self._window(start, end, zone=time_zone)
         chosen = (
-            [one for name in calendars for one in await self._chosen(name)] if calendars else await self._chosen(None)
+            [one for name in calendars for one in await self._shelf.chosen(name)]
+            if calendars
+            else await self._shelf.chosen(None)
         )
         found, _ = await self._occurrences(chosen, "VEVENT", span)
         zone = self._habits.zone
@@ -343,7 +333,7 @@ class CalendarTools:
         mail = drafts.checked_mail(attendee or self._habits.mail or "") if attendee or self._habits.mail else ""
         if not mail:
             raise InvalidInput("say who answers: argument attendee, or CALENDAR_EMAIL in the server's environment.")
-        item = await self._item(uid, calendar)
+        item = await self._shelf.item(uid, calendar)
         moment_of = self._occurrence(occurrence)
         text = drafts.answered(item, mail, response, occurrence=moment_of, zone=self._habits.zone, now=self._clock())
         stored = item if text is None else await self._store.replace(item, text)
@@ -363,9 +353,9 @@ class CalendarTools:
         self, uid: Uid, calendar: CalendarName = None, occurrence: Occurring = None, expected_etag: Etag = None
     ) -> Deleted:
         """Delete an event or a deadline, a whole series, or one occurrence of a series."""
-        item = await self._find(uid, calendar)
+        item = await self._shelf.find(uid, calendar)
         if item is None:
-            where = (await self._chosen(calendar))[0].id if calendar else ""
+            where = (await self._shelf.chosen(calendar))[0].id if calendar else ""
             return Deleted(uid, where, occurrence or "", existed=False)
         _check_etag(item, expected_etag)
         if not occurrence:
@@ -378,13 +368,13 @@ class CalendarTools:
 
     async def ical(self, calendar: str, uid: str) -> str:
         """The item as it is stored, as iCalendar text."""
-        return (await self._item(uid, calendar)).text
+        return (await self._shelf.item(uid, calendar)).text
 
     # -- how -----------------------------------------------------------------------------------------------------------
 
     async def _create(self, kind: str, tool: str, calendar: str | None, draft: Draft, key: str | None) -> Written:
         key = idempotency.checked(key)
-        collection = await self._target(calendar, kind)
+        collection = await self._shelf.target(calendar, kind)
         uid = f"motet-{idempotency.mark(DOMAIN, tool, key)}" if key else str(uuid.uuid4())
         fingerprint = idempotency.fingerprint([tool, collection.id, _wishes(draft)])
         noted = replace(draft, extra={drafts.REQUEST: fingerprint}) if key else draft
@@ -407,7 +397,7 @@ class CalendarTools:
     async def _update(
         self, kind: str, uid: str, calendar: str | None, occurrence: str | None, draft: Draft, expected: str | None
     ) -> Written:
-        item = await self._item(uid, calendar)
+        item = await self._shelf.item(uid, calendar)
         if self._one(item, None).component.name != kind:
             raise InvalidInput(
                 f"{uid} is {'a deadline' if kind == 'VEVENT' else 'an event'}; use the other update tool."
@@ -501,58 +491,6 @@ class CalendarTools:
         last = page[-1]
         return page, paging.encode({"at": when(last), "uid": last.uid, "calendar": last.calendar})
 
-    # -- which calendar ------------------------------------------------------------------------------------------------
-
-    async def _refresh(self) -> list[Collection]:
-        found = list(await self._store.collections())
-        self._known = {one.id: one for one in found}
-        return found
-
-    async def _chosen(self, name: str | None) -> list[Collection]:
-        """The calendar of this id or name, or all; asked anew when it is not known yet."""
-        if name is None or name == "":
-            return list(self._known.values()) or await self._refresh()
-        return [_named(self._known.values(), name) or _named(await self._refresh(), name) or self._unknown(name)]
-
-    async def _target(self, name: str | None, kind: str) -> Collection:
-        """The calendar to write to."""
-        if name:
-            found = (await self._chosen(name))[0]
-        else:
-            known = await self._chosen(None)
-            default = self._default(known)
-            if not default:
-                raise InvalidInput(f"say which calendar: {', '.join(one.id for one in known) or 'there is none'}.")
-            found = (await self._chosen(default))[0]
-        if kind not in found.components:
-            raise InvalidInput(f"the calendar {found.id} holds only {', '.join(found.components)}; choose another.")
-        return found
-
-    def _default(self, known: Sequence[Collection]) -> str:
-        if self._habits.default:
-            found = _named(known, self._habits.default)
-            return found.id if found else ""
-        return known[0].id if len(known) == 1 else ""
-
-    def _unknown(self, name: str) -> Collection:
-        raise NotFound(f"there is no calendar {name!r}; there are: {', '.join(self._known) or 'none'}.")
-
-    async def _find(self, uid: str, calendar: str | None) -> Item | None:
-        if not uid.isprintable():
-            raise InvalidInput("uid must be printable text.")
-        for collection in await self._chosen(calendar):
-            item = await self._store.find(collection, uid)
-            if item is not None:
-                return item
-        return None
-
-    async def _item(self, uid: str, calendar: str | None) -> Item:
-        item = await self._find(uid, calendar)
-        if item is None:
-            where = f"in the calendar {calendar}" if calendar else "in any calendar"
-            raise NotFound(f"there is no item with the UID {uid!r} {where}; list_events and list_deadlines show UIDs.")
-        return item
-
 
 def _expand(stored: Sequence[Item], kind: str, span: Window, zone: ZoneInfo) -> tuple[list[Occurrence], int]:
     found: list[Occurrence] = []
@@ -563,15 +501,6 @@ def _expand(stored: Sequence[Item], kind: str, span: Window, zone: ZoneInfo) -> 
         except Unreadable:
             broken += 1
     return found, broken
-
-
-def _named(known: Iterable[Collection], name: str) -> Collection | None:
-    """By id, else by display name, whatever its case."""
-    all_known = list(known)
-    return next(
-        (one for one in all_known if one.id == name),
-        next((one for one in all_known if name.lower() in {one.id.lower(), one.name.lower()}), None),
-    )
 
 
 def _mentions(record: Event, query: str) -> bool:

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict
 from typing import Any, Literal, Protocol, TypeVar, cast
 
+import anyio
 import asyncpg  # pyright: ignore[reportMissingTypeStubs] - the parts in use are typed below
 from sqlalchemy import Connection
 from sqlalchemy.engine import make_url
@@ -40,6 +41,7 @@ from motet_servers.kit.errors import (
 T = TypeVar("T")
 CHUNK = 200
 CONNECT_WITHIN = 10.0
+CLEAN_WITHIN = 5.0
 CURSOR = "motet_rows"
 POWERS = """
 select rolsuper
@@ -165,8 +167,8 @@ class PostgresDriver:
                 await _bounded(raw, limits)
                 yield raw
             finally:
-                await transaction.rollback()
-                await raw.reset()
+                with anyio.move_on_after(CLEAN_WITHIN, shield=True):  # also when the call was cancelled
+                    await transaction.rollback()
 
     async def _check_role(self, raw: Raw) -> None:
         if await raw.fetchval(POWERS):
@@ -186,16 +188,27 @@ class PostgresDriver:
         raw = cast("Raw", (await pooled.get_raw_connection()).driver_connection)
         try:
             yield raw
-        except asyncpg.PostgresError as error:
-            raise explained(error) from error
-        except (asyncpg.InterfaceError, OSError) as error:
+        except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError) as error:
             lost = OutcomeUnknown if writes else Unavailable
             remedy = ": look whether it happened, or repeat it with the same idempotency_key." if writes else "."
             raise lost(f"the connection to the database was lost ({type(error).__name__}){remedy}") from error
+        except asyncpg.PostgresError as error:
+            raise explained(error) from error
         finally:
-            if raw.is_closed():
-                await pooled.invalidate()
-            await pooled.close()
+            with anyio.move_on_after(CLEAN_WITHIN, shield=True):
+                if not await _clean(raw):
+                    await pooled.invalidate()
+                await pooled.close()
+
+
+async def _clean(raw: Raw) -> bool:
+    """Undo what a statement set for its session (settings, advisory locks); False when the connection is of no use."""
+    try:
+        if not raw.is_closed():
+            await raw.reset()
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        return False
+    return not raw.is_closed()
 
 
 def _engine(url: str) -> AsyncEngine:

@@ -103,9 +103,10 @@ class _Connector:
     def _made(self) -> Driver:
         settings = self._settings
         if settings.url.startswith("sqlite"):
-            from motet_servers.database.sqlite import SqliteDriver
+            from motet_servers.database.sqlite import BUSY, SqliteDriver
 
-            return SqliteDriver(Path(unquote(settings.url.removeprefix("sqlite:///").partition("?")[0])))
+            path = unquote(settings.url.removeprefix("sqlite:///").partition("?")[0])
+            return SqliteDriver(Path(path), busy=min(BUSY, settings.limits.timeout))
         from motet_servers.database.postgres import PostgresDriver
 
         read = settings.read_url or settings.url

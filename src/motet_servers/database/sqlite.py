@@ -101,11 +101,12 @@ class SqliteDriver:
 
     dialect: Literal["sqlite", "postgresql"] = "sqlite"
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, busy: float = BUSY) -> None:
+        """The file; another writer is waited for `busy` seconds."""
         self._path = path
         uri = "file:" + quote(str(path.absolute()))
-        self._reading = _engine(uri + "?mode=ro", ReadingConnection)
-        self._writing = _engine(uri + "?mode=rw", WritingConnection)
+        self._reading = _engine(uri + "?mode=ro", ReadingConnection, busy)
+        self._writing = _engine(uri + "?mode=rw", WritingConnection, busy)
 
     async def read(self, wanted: Statement, parameters: Parameters, *, skip: int, limits: Limits) -> Rows:
         async with (
@@ -196,9 +197,9 @@ class SqliteDriver:
                 raise explained(error) from error
 
 
-def _engine(uri: str, factory: type[sqlite3.Connection]) -> AsyncEngine:
+def _engine(uri: str, factory: type[sqlite3.Connection], busy: float) -> AsyncEngine:
     async def connect() -> aiosqlite.Connection:
-        return await aiosqlite.connect(uri, uri=True, factory=factory, isolation_level=None, timeout=BUSY)
+        return await aiosqlite.connect(uri, uri=True, factory=factory, isolation_level=None, timeout=busy)
 
     return create_async_engine("sqlite+aiosqlite://", async_creator=connect, poolclass=NullPool)
 

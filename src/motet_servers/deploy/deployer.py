@@ -20,8 +20,10 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+import anyio
+
 from motet_servers.deploy import artifacts, journal
-from motet_servers.deploy.host import Host, Service, http_get
+from motet_servers.deploy.host import Host, Service
 from motet_servers.deploy.journal import Journal
 from motet_servers.deploy.model import (
     Check,
@@ -35,38 +37,15 @@ from motet_servers.deploy.model import (
     Stopped,
     TargetInfo,
 )
+from motet_servers.deploy.processes import LOG_SHOWN, Failed, Health, Processes
 from motet_servers.deploy.targets import Target
 from motet_servers.kit import idempotency
-from motet_servers.kit.errors import Conflict, DomainError, InvalidInput, NotFound, Refused, Unavailable
+from motet_servers.kit.errors import Conflict, DomainError, NotFound, Refused
 from motet_servers.kit.progress import note
 
 LOCK_WAIT = 30.0
-PROBE = 2.0
-"""Seconds one health request may take."""
-BETWEEN = 0.05
 TAKE_BACK = 60.0
-LOG_SHOWN = 800
 Operation = Literal["deploy", "rollback", "promote"]
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """What a health check found."""
-
-    ok: bool
-    reason: str | None = None
-    status: int | None = None
-    body: str | None = None
-
-
-class Failed(DomainError):
-    """A step after the switch failed; everything is taken back."""
-
-    kind = "failed"
-
-    def __init__(self, message: str, health: Health | None = None) -> None:
-        super().__init__(message)
-        self.health = health or Health(ok=False, reason=message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +64,7 @@ class Deployer:
     def __init__(self, target: Target, host: Host) -> None:
         self.target = target
         self.host = host
+        self.processes = Processes(target, host)
 
     # -- changing ----------------------------------------------------------------------------------------------------
 
@@ -96,7 +76,7 @@ class Deployer:
         async with self._operation(operation, version, key=key, arguments=[version, checksum]) as (here, begin):
             if begin.answer is not None:
                 return begin.answer
-            if here.current == version and await self._running(here):
+            if here.current == version and await self.processes.running(here.current, here.services):
                 return await self._unchanged(here, begin)
             await note(1, 5, f"installing {version}")
             await begin.write()
@@ -119,7 +99,9 @@ class Deployer:
             if begin.answer is not None:
                 return begin.answer
             destination = to if to is not None else (here.history[-1] if here.history else None)
-            if here.current == destination and (destination is None or await self._running(here)):
+            if here.current == destination and (
+                destination is None or await self.processes.running(here.current, here.services)
+            ):
                 return await self._unchanged(here, begin)
             if destination is None:
                 await begin.write()
@@ -135,7 +117,7 @@ class Deployer:
         async with self.host.lock(LOCK_WAIT):
             here = await self._here()
             running = [service for service in here.services if await self.host.alive(service)]
-            await self._stop_all(here.services)
+            await self.processes.stop_all(here.services)
             return Stopped(self.target.name, here.current, _last(here.history), stopped=bool(running))
 
     async def prune(self, keep: int | None) -> Pruned:
@@ -160,20 +142,20 @@ class Deployer:
     async def check(self) -> Check:
         """One look at the target: is what is current running and well?"""
         here = await self._here()
-        service = await self._alive(here)
+        service = await self.processes.alive(here.current, here.services)
         if here.current is None:
             health = Health(ok=False, reason="nothing is deployed")
         elif self.target.service and service is None:
             health = Health(ok=False, reason=f"{here.current} is current but its process is not running")
         else:
-            health = await self._probe(here.current, self._port(service))
+            health = await self.processes.probe(here.current, self.processes.port(service))
         return Check(
             env=self.target.name,
             healthy=health.ok,
             version=here.current,
             previous=_last(here.history),
             running=service is not None,
-            url=self._url(service),
+            url=self.processes.url(service),
             health_status=health.status,
             health_body=health.body,
             reason=health.reason,
@@ -239,16 +221,24 @@ class Deployer:
         return History(self.target.name, here.current, _last(here.history), page, None), more
 
     async def info(self) -> TargetInfo:
-        """The target in a list of targets."""
-        here = await self._here()
+        """The target in a list of targets; one that cannot be reached says why and costs only itself."""
         ssh = self.target.ssh
+        current: str | None = None
+        previous: str | None = None
+        reason: str | None = None
+        try:
+            here = await self._here()
+            current, previous = here.current, _last(here.history)
+        except DomainError as error:
+            reason = str(error)
         return TargetInfo(
             env=self.target.name,
             kind="local" if ssh is None else "ssh",
             host="localhost" if ssh is None else ssh.host,
-            version=here.current,
-            previous=_last(here.history),
+            version=current,
+            previous=previous,
             promote_from=self.target.promote_from,
+            reason=reason,
         )
 
     # -- steps -------------------------------------------------------------------------------------------------------
@@ -304,33 +294,36 @@ class Deployer:
         if argv is None:
             return
         cwd = f"releases/{version}"
-        ran = await self.host.run(argv, cwd=cwd, env=self._environment(version), within=self.target.hooks.timeout)
+        ran = await self.host.run(
+            argv, cwd=cwd, env=self.processes.environment(version), within=self.target.hooks.timeout
+        )
         if ran.code != 0:
             raise Failed(f"the {name} hook {argv[0]} failed with {ran.code}: {ran.output.strip()[-LOG_SHOWN:]}")
 
     async def _change(
         self, here: Here, begin: Begun, to: str, *, status: Status, checksum: str | None, back: bool
     ) -> Deployment:
-        old = await self._alive(here)
+        old = await self.processes.alive(here.current, here.services)
         new: Service | None = None
         try:
-            if self.target.port and old is not None:
-                await self.host.stop(old, grace=self.target.grace)
+            if self.target.port:
+                for service in here.services:
+                    await self.host.stop(service, grace=self.target.grace)
             await note(3, 5, f"switching to {to}")
             await self.host.switch(to)
-            new = await self._start(to, keep=() if self.target.port else here.services)
+            new = await self.processes.start(to, keep=() if self.target.port else here.services)
             await note(4, 5, "checking its health")
-            health = await self._healthy(to, new)
+            health = await self.processes.healthy(to, new)
             await self._hook("after", to)
         except DomainError as error:
             await self._take_back(here, old, new)
             found = error.health if isinstance(error, Failed) else Health(ok=False, reason=str(error))
             return await self._finish(here, begin, "failed", here.current, found, taken_back=True)
         except BaseException:
-            async with asyncio.timeout(TAKE_BACK):
-                await asyncio.shield(asyncio.ensure_future(self._take_back(here, old, new)))
+            with anyio.move_on_after(TAKE_BACK, shield=True):  # a cancelled scope would cancel the taking back, too
+                await self._take_back(here, old, new)
             raise
-        await self._stop_all(here.services, but=new)
+        await self.processes.stop_all(here.services, but=new)
         stack = journal.stack_after(here.history, current=here.current, to=to, back=back)
         await note(5, 5, "done")
         return await self._finish(
@@ -343,24 +336,24 @@ class Deployer:
         await self.host.switch(here.current)
         remaining = [service for service in here.services if await self.host.alive(service)]
         if here.current is not None and old is not None and not remaining:
-            again = await self._start(here.current, keep=())
+            again = await self.processes.start(here.current, keep=())
             with suppress(Failed):
-                await self._healthy(here.current, again)
+                await self.processes.healthy(here.current, again)
         else:
-            await self._remember(remaining)
+            await self.processes.remember(remaining)
 
     async def _withdraw(self, here: Here, begin: Begun) -> Deployment:
         await self.host.switch(None)
-        await self._stop_all(here.services)
+        await self.processes.stop_all(here.services)
         health = Health(ok=True)
         return await self._finish(here, begin, "withdrawn", None, health, taken_back=False, stack=())
 
     async def _unchanged(self, here: Here, begin: Begun) -> Deployment:
         await begin.write()
-        service = await self._alive(here)
+        service = await self.processes.alive(here.current, here.services)
         health = Health(ok=True)
         if here.current is not None:
-            health = await self._probe(here.current, self._port(service))
+            health = await self.processes.probe(here.current, self.processes.port(service))
         return await self._finish(
             here, begin, "unchanged", here.current, health, taken_back=False, stack=here.history, service=service
         )
@@ -386,7 +379,7 @@ class Deployer:
             previous=here.current,
             status=status,
             healthy=health.ok,
-            url=self._url(service),
+            url=self.processes.url(service),
             health_status=health.status,
             health_body=health.body,
             checksum=checksum,
@@ -400,107 +393,6 @@ class Deployer:
             "journal.jsonl", journal.finished(begin.id, asdict(answer), current=current, stack=kept, at=answer.at)
         )
         return answer
-
-    # -- processes ---------------------------------------------------------------------------------------------------
-
-    async def _start(self, version: str, *, keep: tuple[Service, ...]) -> Service | None:
-        if not self.target.service:
-            return None
-        argv = await self._command(version)
-        port = self.target.port or await self.host.free_port()
-        env = self._environment(version) | {"PORT": str(port), "HOST": "127.0.0.1"}
-        pid, identity = await self.host.start(argv, cwd=f"releases/{version}", env=env, log=f"logs/{version}.log")
-        service = Service(pid, identity, port, version)
-        await self._remember([*keep, service])
-        return service
-
-    async def _command(self, version: str) -> list[str]:
-        if self.target.start is not None:
-            return list(self.target.start)
-        if await self.host.has(f"releases/{version}/app.py"):
-            return [self.target.python, "app.py"]
-        if await self.host.has(f"releases/{version}/run"):
-            return ["./run"]
-        raise InvalidInput(
-            f"release {version} has neither app.py nor run; say how to start it with `start` in the targets file, "
-            "or set `service: false` if something else serves it."
-        )
-
-    def _environment(self, version: str) -> dict[str, str]:
-        return self.target.environment | {"RELEASE_VERSION": version, "ENVIRONMENT": self.target.name}
-
-    async def _remember(self, services: list[Service]) -> None:
-        await self.host.write("services.json", json.dumps([asdict(service) for service in services]))
-
-    async def _stop_all(self, services: tuple[Service, ...], but: Service | None = None) -> None:
-        for service in services:
-            await self.host.stop(service, grace=self.target.grace)
-        if services or but is not None:
-            await self._remember([] if but is None else [but])
-
-    async def _alive(self, here: Here) -> Service | None:
-        """The current version's process, if it runs."""
-        for service in reversed(here.services):
-            if service.version == here.current and await self.host.alive(service):
-                return service
-        return None
-
-    async def _running(self, here: Here) -> bool:
-        return not self.target.service or await self._alive(here) is not None
-
-    async def _healthy(self, version: str, service: Service | None) -> Health:
-        """Wait until it answers well; Failed when it ends or the time is over."""
-        port = self._port(service)
-        if port is None:
-            return Health(ok=True)
-        last = Health(ok=False, reason="it never answered")
-        try:
-            async with asyncio.timeout(self.target.health.timeout):
-                while not last.ok:
-                    if service is not None and not await self.host.alive(service):
-                        last = Health(ok=False, reason="its process ended")
-                        break
-                    last = await self._probe(version, port)
-                    if not last.ok:
-                        await asyncio.sleep(BETWEEN)
-        except TimeoutError:
-            waited = f"not healthy within {self.target.health.timeout:g} s: {last.reason}"
-            last = replace(last, reason=waited)
-        if last.ok:
-            return last
-        reason = f"{version}: {last.reason}. {await self._log_tail(version)}".strip()
-        raise Failed(reason, replace(last, reason=reason))
-
-    async def _probe(self, version: str, port: int | None) -> Health:
-        """One health request."""
-        if port is None:
-            return Health(ok=True)
-        expected = self.target.health
-        try:
-            async with asyncio.timeout(PROBE):
-                status, body = await http_get(self.host, port, expected.path)
-        except TimeoutError:
-            return Health(ok=False, reason=f"{expected.path} did not answer within {PROBE:g} s")
-        except Unavailable as error:
-            return Health(ok=False, reason=str(error))
-        shown = body[:LOG_SHOWN]
-        if status != expected.status:
-            return Health(ok=False, reason=f"{expected.path} answered {status}", status=status, body=shown)
-        answers_as = _version_in(body)
-        if answers_as is not None and answers_as.lstrip("v") != version.lstrip("v"):
-            return Health(ok=False, reason=f"it answers as version {answers_as}", status=status, body=shown)
-        return Health(ok=True, status=status, body=shown)
-
-    async def _log_tail(self, version: str) -> str:
-        log = await self.host.read(f"logs/{version}.log") if self.target.service else None
-        return f"Its log ends: {log.strip()[-LOG_SHOWN:]}" if log and log.strip() else ""
-
-    def _port(self, service: Service | None) -> int | None:
-        return service.port if service is not None else self.target.health_url_port
-
-    def _url(self, service: Service | None) -> str | None:
-        port = self._port(service)
-        return None if port is None else f"http://127.0.0.1:{port}"
 
     async def _installed(self) -> list[str]:
         return [name for name in await self.host.names("releases") if artifacts.VERSION.fullmatch(name)]
@@ -532,16 +424,6 @@ def _measured(artifact: Any, version: str) -> str:
     if wanted is not None and wanted != digest:
         raise Refused(f"release {version} has checksum {digest}, not the one in its .sha256 file ({wanted}).")
     return digest
-
-
-def _version_in(body: str) -> str | None:
-    """The version a JSON health answer names, if it does."""
-    try:
-        answer: Any = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    version = answer.get("version") if isinstance(answer, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - JSON from outside
-    return version if isinstance(version, str) else None
 
 
 def _last(history: tuple[str, ...]) -> str | None:

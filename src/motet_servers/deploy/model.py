@@ -81,6 +81,8 @@ class TargetInfo:
     version: str | None
     previous: str | None
     promote_from: str | None
+    reason: str | None = None
+    """Why it could not be looked at."""
 
 
 @dataclass(frozen=True, slots=True)

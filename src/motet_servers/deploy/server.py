@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -103,7 +104,7 @@ def _looking_tools(server: DomainServer, deployers: Mapping[str, Deployer], depl
     @server.tool(retry="safe", title="List targets")
     async def list_targets() -> model.Targets:
         """The targets, and what is deployed where."""
-        return model.Targets([await each.info() for each in deployers.values()])
+        return await _targets(deployers)
 
     @server.tool(retry="safe", title="List releases")
     async def list_releases(env: Env) -> model.Releases:
@@ -201,6 +202,12 @@ async def _allowed(deployer: Lookup, env: str, version: str) -> None:
         )
 
 
+async def _targets(deployers: Mapping[str, Deployer]) -> model.Targets:
+    async with asyncio.TaskGroup() as tasks:
+        looks = [tasks.create_task(each.info()) for each in deployers.values()]
+    return model.Targets([look.result() for look in looks])
+
+
 async def _history(deployer: Deployer, limit: int, cursor: str | None) -> model.History:
     offset = paging.offset(cursor)
     page, more = await deployer.history(offset=offset, limit=limit)
@@ -213,7 +220,7 @@ def _resources(server: DomainServer, deployers: Mapping[str, Deployer], deployer
     @server.resource("deploy://targets", mime_type=json_type)
     async def all_targets() -> str:
         """The targets, and what is deployed where."""
-        return json.dumps(asdict(model.Targets([await each.info() for each in deployers.values()])))
+        return json.dumps(asdict(await _targets(deployers)))
 
     @server.resource("deploy://{env}/current", mime_type=json_type)
     async def current(env: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import threading
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
@@ -18,6 +17,7 @@ from pydantic import Field
 from motet_servers.filesystem import model, reading, writing
 from motet_servers.filesystem.jail import Jail
 from motet_servers.filesystem.watching import Watcher
+from motet_servers.kit import progress
 from motet_servers.kit.errors import InvalidInput
 from motet_servers.kit.server import DomainServer
 from motet_servers.kit.settings import SettingsError, Values
@@ -30,6 +30,8 @@ FilePath = Annotated[
 Hash = Annotated[str, Field(description="SHA-256 the file must have now, as `read` gave it.", pattern="^[0-9a-f]{64}$")]
 Encoding = Literal["utf-8", "base64"]
 LISTED = 1000
+TELL_EVERY = 1.0
+"""Seconds between progress notes."""
 PAGE = Annotated[int, Field(ge=1, le=10_000, description="Most entries.")]
 
 
@@ -92,13 +94,31 @@ def filesystem_server(settings: Settings) -> DomainServer:
     return server
 
 
+class _Walking:
+    """Counts the entries a walk has seen, and ends it when the call is cancelled."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+        self.stopped = False
+
+    def __call__(self) -> bool:
+        self.seen += 1
+        return self.stopped
+
+
 async def _thread(work: Callable[[reading.Stop], T]) -> T:
-    """Run a walk in a thread; cancelling the call ends the walk."""
-    stopped = threading.Event()
+    """Run a walk in a thread, telling now and then how far it is; cancelling the call ends the walk."""
+    walking = _Walking()
+    task = asyncio.ensure_future(asyncio.to_thread(work, walking))
     try:
-        return await asyncio.to_thread(work, stopped.is_set)
+        while not task.done():
+            await asyncio.wait([task], timeout=TELL_EVERY)
+            if not task.done():
+                await progress.note(walking.seen, None, "entries seen")
     finally:
-        stopped.set()
+        walking.stopped = True
+        task.cancel()
+    return task.result()
 
 
 def _reading_tools(server: DomainServer, jail: Jail, settings: Settings) -> None:

@@ -74,7 +74,7 @@ def create(jail: Jail, place: Place, data: bytes, *, parents: bool) -> Written:
     with (
         jail.parent(place, follow=False) as (directory, name),
         told(place.shown),
-        _beside(directory, data, 0o644) as tmp,
+        _beside(directory, data, None) as tmp,
     ):
         os.link(tmp, name, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=False)
     return Written(place.shown, uri(place), len(data), sha256(data), None, created=True, changed=True)
@@ -200,12 +200,12 @@ def _not_a_root(place: Place) -> None:
         raise Refused(f"{place.shown} is a root; it stays.")
 
 
-def _current(directory: int, name: str, place: Place, limit: int) -> tuple[bytes | None, int]:
+def _current(directory: int, name: str, place: Place, limit: int) -> tuple[bytes | None, int | None]:
     """The file's bytes and mode; None for no file."""
     try:
         fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
     except FileNotFoundError:
-        return None, 0o644
+        return None, None
     try:
         mode = os.fstat(fd).st_mode
         if not st.S_ISREG(mode):
@@ -215,21 +215,25 @@ def _current(directory: int, name: str, place: Place, limit: int) -> tuple[bytes
         os.close(fd)
 
 
-def _replace(directory: int, name: str, data: bytes, mode: int) -> None:
+def _replace(directory: int, name: str, data: bytes, mode: int | None) -> None:
     with _beside(directory, data, mode) as tmp:
         os.rename(tmp, name, src_dir_fd=directory, dst_dir_fd=directory)
 
 
 @contextmanager
-def _beside(directory: int, data: bytes, mode: int) -> Generator[str]:
-    """A synced file with the data in the same directory; gone afterwards unless it was renamed."""
+def _beside(directory: int, data: bytes, mode: int | None) -> Generator[str]:
+    """A synced file with the data in the same directory, with this mode or the usual one for new files.
+
+    Gone afterwards unless it was renamed.
+    """
     tmp = f".motet-{secrets.token_hex(8)}"
-    fd = os.open(tmp, NEW_FILE, 0o600, dir_fd=directory)
+    fd = os.open(tmp, NEW_FILE, 0o666 if mode is None else 0o600, dir_fd=directory)
     try:
         with os.fdopen(fd, "wb") as file:
             file.write(data)
             file.flush()
-            os.fchmod(file.fileno(), mode)
+            if mode is not None:
+                os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
         yield tmp
         os.fsync(directory)

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any, Literal, TypeVar
 
 from motet_servers.github import model, wire
-from motet_servers.kit import idempotency, paging
+from motet_servers.kit import idempotency, paging, progress
 from motet_servers.kit.addresses import path
 from motet_servers.kit.errors import Conflict, InvalidInput, NotFound
 from motet_servers.kit.http import Answer, ApiClient, next_link
@@ -59,10 +59,13 @@ class GitHub:
         found, after = await self._page(_in(repo, "issues"), filters, list[wire.IssueWire], limit=limit, cursor=cursor)
         return model.IssuePage([wire.issue(repo, each) for each in found if each.pull_request is None], after)
 
+    # A query's own qualifiers (`repo:other/one`, `OR`) could lead out of the repository; what they bring is dropped.
+
     async def search_issues(self, repo: str, query: str, *, limit: int, cursor: str | None) -> model.IssuePage:
         found, after = await self._search("/search/issues", f"{query} repo:{repo}", limit, cursor)
         page = wire.read(found, wire.IssuesFoundWire)
-        return model.IssuePage([wire.issue(repo, each) for each in page.items], after(page.total_count))
+        own = [each for each in page.items if each.repository_url.lower().endswith(f"/repos/{repo}".lower())]
+        return model.IssuePage([wire.issue(repo, each) for each in own], after(page.total_count))
 
     async def create_issue(
         self, repo: str, title: str, body: str, *, labels: list[str], assignees: list[str], key: str | None
@@ -232,7 +235,8 @@ class GitHub:
     async def search_code(self, repo: str, query: str, *, limit: int, cursor: str | None) -> model.CodeHits:
         answer, after = await self._search("/search/code", f"{query} repo:{repo}", limit, cursor)
         found = wire.read(answer, wire.HitsWire)
-        hits = [model.CodeHit(each.repository.full_name, each.path, each.sha, each.html_url) for each in found.items]
+        own = [each for each in found.items if each.repository.full_name.lower() == repo.lower()]
+        hits = [model.CodeHit(repo, each.path, each.sha, each.html_url) for each in own]
         return model.CodeHits(hits, found.total_count, found.incomplete_results, after(found.total_count))
 
     async def repository(self, repo: str) -> model.Repository:
@@ -254,17 +258,18 @@ class GitHub:
 
     async def _page(
         self, address: str, params: Mapping[str, Any], kind: type[list[T]], *, limit: int, cursor: str | None
-    ) -> tuple[list[T], str]:
+    ) -> tuple[list[T], str | None]:
         page, size = _position(cursor, limit)
         answer = await self._get(address, {**params, "per_page": size, "page": page})
-        after = paging.encode({"page": page + 1, "size": size}) if next_link(answer) else ""
+        after = paging.encode({"page": page + 1, "size": size}) if next_link(answer) else None
         return wire.read(answer, kind), after
 
     async def _all(self, address: str, params: Mapping[str, Any], kind: type[T], *, limit: int) -> AsyncIterator[T]:
-        seen, cursor = 0, None
-        while seen < limit and cursor != "":
+        seen, cursor, more = 0, None, True
+        while seen < limit and more:
             found, cursor = await self._page(address, params, list[kind], limit=100, cursor=cursor)
-            seen += len(found)
+            seen, more = seen + len(found), cursor is not None
+            await progress.note(seen, message="looked through for this idempotency_key")
             for each in found:
                 yield each
 
@@ -280,9 +285,9 @@ class _After:
     def __init__(self, page: int, size: int) -> None:
         self._page, self._size = page, size
 
-    def __call__(self, total: int) -> str:
+    def __call__(self, total: int) -> str | None:
         more = self._page * self._size < min(total, 1000)  # GitHub gives the first 1,000 of a search
-        return paging.encode({"page": self._page + 1, "size": self._size}) if more else ""
+        return paging.encode({"page": self._page + 1, "size": self._size}) if more else None
 
 
 def _in(repo: str, *rest: str | int) -> str:

@@ -33,8 +33,8 @@ class IssuePage:
     """One page of issues."""
 
     items: list[Issue]
-    next_cursor: str
-    """For the next page; empty on the last."""
+    next_cursor: str | None
+    """For the next page; None on the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class CommentPage:
     """One page of comments, oldest first."""
 
     items: list[Comment]
-    next_cursor: str
+    next_cursor: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class PullRequestPage:
     """One page of pull requests, newest first."""
 
     items: list[PullRequest]
-    next_cursor: str
+    next_cursor: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class ChangedFilePage:
     """One page of changed files."""
 
     items: list[ChangedFile]
-    next_cursor: str
+    next_cursor: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,7 @@ class ReleasePage:
     """One page of releases, newest first."""
 
     items: list[Release]
-    next_cursor: str
+    next_cursor: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +214,7 @@ class CodeHits:
     total: int
     incomplete: bool
     """GitHub gave up before it had looked everywhere."""
-    next_cursor: str
+    next_cursor: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +231,7 @@ class LabelPage:
     """One page of labels."""
 
     items: list[Label]
-    next_cursor: str
+    next_cursor: str | None
 
 
 @dataclass(frozen=True, slots=True)

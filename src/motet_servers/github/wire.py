@@ -47,6 +47,7 @@ class IssueWire(msgspec.Struct):
     comments: int = 0
     closed_at: str | None = None
     pull_request: object | None = None
+    repository_url: str = ""
 
 
 class CommentWire(msgspec.Struct):

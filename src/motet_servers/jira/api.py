@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from motet_servers.jira import dialect, model
 from motet_servers.jira.dialect import OUR_LABEL, DataCenter, read
-from motet_servers.kit import idempotency, paging
+from motet_servers.kit import idempotency, paging, progress
 from motet_servers.kit.addresses import path
 from motet_servers.kit.errors import Conflict, InvalidInput, NotFound, RateLimited, Unavailable
 from motet_servers.kit.http import Answer, ApiClient
@@ -161,6 +161,7 @@ class Jira:
                         raise Conflict("this idempotency_key was used before with other arguments. Use a new key.")
                     return _comment(key, each)
             start += len(page.comments)
+            await progress.note(start, page.total, "comments looked through for this idempotency_key")
             if not page.comments or start >= page.total:
                 break
         return None
@@ -188,7 +189,7 @@ class Jira:
     async def link_issues(self, key: str, other: str, kind: str) -> model.IssueLink:
         before = await self._wire(key, more=",issuelinks")
         for each in before.fields.issuelinks or []:
-            ends = (each.inwardIssue, each.outwardIssue)
+            ends = (each.inward_issue, each.outward_issue)
             if each.type.name.lower() == kind.lower() and any(
                 end is not None and end.key == _key(other) for end in ends
             ):
@@ -235,14 +236,14 @@ class Jira:
         wanted = {"projectKeyOrId": named, "startAt": start, "maxResults": limit}
         page = read(await self._get(f"{self._dialect.agile}/board", wanted), dialect.BoardsWire)
         items = [dialect.board(each) for each in page.values]
-        return model.BoardPage(items, _after(start, len(items), total=page.total, last=page.isLast))
+        return model.BoardPage(items, _after(start, len(items), total=page.total, last=page.is_last))
 
     async def sprints(self, board: int, state: str | None, *, limit: int, cursor: str | None) -> model.SprintPage:
         start = paging.offset(cursor)
         wanted = {"state": state, "startAt": start, "maxResults": limit}
         page = read(await self._get(f"{self._dialect.agile}/board/{board}/sprint", wanted), dialect.SprintsWire)
         items = [dialect.sprint(each) for each in page.values]
-        return model.SprintPage(items, _after(start, len(items), total=page.total, last=page.isLast))
+        return model.SprintPage(items, _after(start, len(items), total=page.total, last=page.is_last))
 
     async def sprint_issues(self, sprint: int, *, limit: int, cursor: str | None) -> model.IssuePage:
         start = paging.offset(cursor)
@@ -288,7 +289,7 @@ class Jira:
         start = paging.offset(cursor)
         params = {**wanted, "startAt": start, "maxResults": limit}
         found = read(await self._get(self._dialect.api + address, params), list[dialect.UserWire])
-        after = paging.encode({"offset": start + limit}) if len(found) == limit else ""
+        after = paging.encode({"offset": start + limit}) if len(found) == limit else None
         return model.UserPage([self._dialect.user(each) for each in found], after)
 
     async def projects(self) -> model.Projects:
@@ -335,9 +336,9 @@ def _short(text: str) -> str:
     return text
 
 
-def _after(start: int, found: int, *, total: int | None, last: bool | None = None) -> str:
+def _after(start: int, found: int, *, total: int | None, last: bool | None = None) -> str | None:
     over = last if last is not None else total is None or start + found >= total
-    return "" if over or not found else paging.encode({"offset": start + found})
+    return None if over or not found else paging.encode({"offset": start + found})
 
 
 def _comment(key: str, wire: dialect.CommentWire, *, created: bool = False) -> model.Comment:

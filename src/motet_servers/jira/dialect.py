@@ -19,16 +19,16 @@ OUR_LABEL = "motet-"
 """Labels that idempotency keys leave begin so; they are kept out of what is shown."""
 
 
-class UserWire(msgspec.Struct):
+class UserWire(msgspec.Struct, rename="camel"):
     """A user."""
 
     name: str = ""
-    displayName: str = ""  # noqa: N815 - Jira's field
-    emailAddress: str = ""  # noqa: N815 - Jira's field
+    display_name: str = ""
+    email_address: str = ""
     active: bool = True
 
 
-class Named(msgspec.Struct):
+class Named(msgspec.Struct, rename="camel"):
     """Anything with a name."""
 
     name: str = ""
@@ -36,35 +36,35 @@ class Named(msgspec.Struct):
     key: str = ""
 
 
-class Category(msgspec.Struct):
+class Category(msgspec.Struct, rename="camel"):
     """What a status amounts to."""
 
     name: str = ""
 
 
-class StatusWire(msgspec.Struct):
+class StatusWire(msgspec.Struct, rename="camel"):
     """A status with its category."""
 
     name: str
     id: str = ""
-    statusCategory: Category | None = None  # noqa: N815 - Jira's field
+    status_category: Category | None = None
 
 
-class OtherIssue(msgspec.Struct):
+class OtherIssue(msgspec.Struct, rename="camel"):
     """The far end of a link."""
 
     key: str
 
 
-class IssueLinkWire(msgspec.Struct):
+class IssueLinkWire(msgspec.Struct, rename="camel"):
     """A link to another issue, seen from this one."""
 
     type: Named
-    inwardIssue: OtherIssue | None = None  # noqa: N815 - Jira's field
-    outwardIssue: OtherIssue | None = None  # noqa: N815 - Jira's field
+    inward_issue: OtherIssue | None = None
+    outward_issue: OtherIssue | None = None
 
 
-class FieldsWire(msgspec.Struct):
+class FieldsWire(msgspec.Struct, rename="camel"):
     """An issue's fields."""
 
     summary: str = ""
@@ -83,7 +83,7 @@ class FieldsWire(msgspec.Struct):
     issuelinks: list[IssueLinkWire] | None = None
 
 
-class IssueWire(msgspec.Struct):
+class IssueWire(msgspec.Struct, rename="camel"):
     """An issue."""
 
     id: str
@@ -91,21 +91,21 @@ class IssueWire(msgspec.Struct):
     fields: FieldsWire
 
 
-class IssuesWire(msgspec.Struct):
+class IssuesWire(msgspec.Struct, rename="camel"):
     """A page of issues."""
 
     issues: list[IssueWire]
     total: int = 0
 
 
-class CreatedWire(msgspec.Struct):
+class CreatedWire(msgspec.Struct, rename="camel"):
     """What a create answers."""
 
     id: str
     key: str
 
 
-class CommentWire(msgspec.Struct):
+class CommentWire(msgspec.Struct, rename="camel"):
     """A comment."""
 
     id: str
@@ -114,34 +114,34 @@ class CommentWire(msgspec.Struct):
     created: str = ""
 
 
-class CommentsWire(msgspec.Struct):
+class CommentsWire(msgspec.Struct, rename="camel"):
     """A page of comments."""
 
     comments: list[CommentWire]
     total: int = 0
 
 
-class LinkTarget(msgspec.Struct):
+class LinkTarget(msgspec.Struct, rename="camel"):
     """The page a remote link points to."""
 
     url: str = ""
     title: str = ""
 
 
-class RemoteLinkWire(msgspec.Struct):
+class RemoteLinkWire(msgspec.Struct, rename="camel"):
     """A remote link."""
 
     id: int
     object: LinkTarget
 
 
-class CreatedLinkWire(msgspec.Struct):
+class CreatedLinkWire(msgspec.Struct, rename="camel"):
     """What creating a remote link answers."""
 
     id: int
 
 
-class TransitionWire(msgspec.Struct):
+class TransitionWire(msgspec.Struct, rename="camel"):
     """A transition."""
 
     id: str
@@ -149,19 +149,19 @@ class TransitionWire(msgspec.Struct):
     to: StatusWire
 
 
-class TransitionsWire(msgspec.Struct):
+class TransitionsWire(msgspec.Struct, rename="camel"):
     """An issue's transitions."""
 
     transitions: list[TransitionWire]
 
 
-class Location(msgspec.Struct):
+class Location(msgspec.Struct, rename="camel"):
     """Where a board belongs."""
 
-    projectKey: str = ""  # noqa: N815 - Jira's field
+    project_key: str = ""
 
 
-class BoardWire(msgspec.Struct):
+class BoardWire(msgspec.Struct, rename="camel"):
     """A board."""
 
     id: int
@@ -170,38 +170,38 @@ class BoardWire(msgspec.Struct):
     location: Location | None = None
 
 
-class BoardsWire(msgspec.Struct):
+class BoardsWire(msgspec.Struct, rename="camel"):
     """A page of boards."""
 
     values: list[BoardWire]
-    isLast: bool | None = None  # noqa: N815 - Jira's field
+    is_last: bool | None = None
     total: int | None = None
 
 
-class SprintWire(msgspec.Struct):
+class SprintWire(msgspec.Struct, rename="camel"):
     """A sprint."""
 
     id: int
     name: str
     state: str
     goal: str | None = None
-    startDate: str | None = None  # noqa: N815 - Jira's field
-    endDate: str | None = None  # noqa: N815 - Jira's field
-    originBoardId: int = 0  # noqa: N815 - Jira's field
+    start_date: str | None = None
+    end_date: str | None = None
+    origin_board_id: int = 0
 
 
-class SprintsWire(msgspec.Struct):
+class SprintsWire(msgspec.Struct, rename="camel"):
     """A page of sprints."""
 
     values: list[SprintWire]
-    isLast: bool | None = None  # noqa: N815 - Jira's field
+    is_last: bool | None = None
     total: int | None = None
 
 
-class Complaint(msgspec.Struct):
+class Complaint(msgspec.Struct, rename="camel"):
     """How Jira refuses."""
 
-    errorMessages: list[str] = []  # noqa: N815 - Jira's field
+    error_messages: list[str] = []
     errors: dict[str, Any] = {}
 
 
@@ -221,7 +221,7 @@ def words(answer: Answer) -> str:
         complaint = msgspec.json.decode(answer.content, type=Complaint)
     except (msgspec.DecodeError, RecursionError):
         return ""
-    said = complaint.errorMessages + [f"{field}: {text}" for field, text in complaint.errors.items()]
+    said = complaint.error_messages + [f"{field}: {text}" for field, text in complaint.errors.items()]
     return "; ".join(text.rstrip(".") for text in said if text)
 
 
@@ -266,12 +266,12 @@ class DataCenter:
             summary=fields.summary,
             description=fields.description or "",
             status=status.name,
-            status_category=status.statusCategory.name if status.statusCategory is not None else "",
+            status_category=status.status_category.name if status.status_category is not None else "",
             type=fields.issuetype.name if fields.issuetype is not None else "",
             priority=fields.priority.name if fields.priority is not None else "",
             project=fields.project.key if fields.project is not None else wire.key.rpartition("-")[0],
             assignee=assignee.name,
-            assignee_name=assignee.displayName,
+            assignee_name=assignee.display_name,
             reporter=reporter.name,
             labels=[label for label in fields.labels or [] if not label.startswith(OUR_LABEL)],
             parent=fields.parent.key if fields.parent is not None else "",
@@ -284,7 +284,7 @@ class DataCenter:
 
     def user(self, wire: UserWire) -> model.User:
         """A user."""
-        return model.User(wire.name, wire.displayName, wire.emailAddress, wire.active)
+        return model.User(wire.name, wire.display_name, wire.email_address, wire.active)
 
 
 def sprint(wire: SprintWire) -> model.Sprint:
@@ -294,12 +294,12 @@ def sprint(wire: SprintWire) -> model.Sprint:
         name=wire.name,
         state=wire.state,
         goal=wire.goal or "",
-        start_date=wire.startDate or "",
-        end_date=wire.endDate or "",
-        board_id=wire.originBoardId,
+        start_date=wire.start_date or "",
+        end_date=wire.end_date or "",
+        board_id=wire.origin_board_id,
     )
 
 
 def board(wire: BoardWire) -> model.Board:
     """A board."""
-    return model.Board(wire.id, wire.name, wire.type, wire.location.projectKey if wire.location is not None else "")
+    return model.Board(wire.id, wire.name, wire.type, wire.location.project_key if wire.location is not None else "")

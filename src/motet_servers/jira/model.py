@@ -43,8 +43,8 @@ class IssuePage:
 
     items: list[Issue]
     total: int
-    next_cursor: str
-    """For the next page; empty on the last."""
+    next_cursor: str | None
+    """For the next page; None on the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class CommentPage:
 
     items: list[Comment]
     total: int
-    next_cursor: str
+    next_cursor: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,7 @@ class BoardPage:
     """One page of boards."""
 
     items: list[Board]
-    next_cursor: str
+    next_cursor: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +168,7 @@ class SprintPage:
     """One page of sprints."""
 
     items: list[Sprint]
-    next_cursor: str
+    next_cursor: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +185,7 @@ class CurrentSprint:
     """How many of the issues shown have each status."""
     issues: list[Issue]
     total: int
-    next_cursor: str
+    next_cursor: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +211,7 @@ class UserPage:
     """One page of users."""
 
     items: list[User]
-    next_cursor: str
+    next_cursor: str | None
 
 
 @dataclass(frozen=True, slots=True)

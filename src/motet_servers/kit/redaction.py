@@ -6,6 +6,7 @@ Exact values, not patterns: a pattern misses the odd token and mangles innocent 
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Iterable
 from typing import Any, cast
 from urllib.parse import quote
@@ -16,7 +17,7 @@ SHORTEST = 4
 
 
 class Redactor:
-    """Replaces known secret values in text and in JSON; also their URL-quoted and base64 spellings."""
+    """Replaces known secret values in text and in JSON; also as URLs, JSON and base64 spell them."""
 
     __slots__ = ("_values",)
 
@@ -25,6 +26,7 @@ class Redactor:
         for secret in secrets:
             if len(secret) >= SHORTEST:
                 spellings |= {secret, quote(secret, safe=""), base64.b64encode(secret.encode()).decode()}
+                spellings |= {json.dumps(secret, ensure_ascii=ascii)[1:-1] for ascii in (True, False)}
         self._values = tuple(sorted(spellings, key=len, reverse=True))
 
     def __repr__(self) -> str:

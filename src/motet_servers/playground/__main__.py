@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import cast
 
 import orjson
 
@@ -36,7 +37,7 @@ def _load(path: Path) -> dict[str, object]:
     found = orjson.loads(path.read_bytes())
     if not isinstance(found, dict):
         raise ValueError(f"{path}: the seed must be a JSON object")  # noqa: TRY004 - the content is wrong, not a type in our code
-    return found  # pyright: ignore[reportUnknownVariableType] - JSON objects have string keys
+    return cast("dict[str, object]", found)
 
 
 async def _serve(playground: Playground) -> None:

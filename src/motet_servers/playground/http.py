@@ -46,7 +46,7 @@ class Request:
             raise Refused(400, "Problems parsing JSON") from error
         if not isinstance(found, dict):
             raise Refused(400, "Body should be a JSON object")
-        return found  # pyright: ignore[reportUnknownVariableType] - JSON objects have string keys
+        return cast("dict[str, object]", found)
 
     def params(self) -> dict[str, object]:
         """Query, then form or JSON body: the way Slack reads its arguments."""
@@ -243,16 +243,11 @@ def texts(source: Mapping[str, object], name: str) -> list[str]:
 
     Raises Refused: 422, it is there and is no list of strings.
     """
-    match source.get(name):
-        case None:
-            return []
-        case list() as found:  # pyright: ignore[reportUnknownVariableType] - checked item by item below
-            items = [item for item in found if isinstance(item, str)]  # pyright: ignore[reportUnknownVariableType]
-            if len(items) == len(found):  # pyright: ignore[reportUnknownArgumentType]
-                return items
-        case _:
-            pass
-    raise Refused(422, f"{name} must be a list of strings")
+    found = source.get(name)
+    items = cast("list[object]", found) if isinstance(found, list) else []
+    if found is not None and not (isinstance(found, list) and all(isinstance(item, str) for item in items)):
+        raise Refused(422, f"{name} must be a list of strings")
+    return [item for item in items if isinstance(item, str)]
 
 
 def mapping(source: Mapping[str, object], name: str) -> dict[str, object]:
@@ -260,13 +255,10 @@ def mapping(source: Mapping[str, object], name: str) -> dict[str, object]:
 
     Raises Refused: 422, it is there and is no object.
     """
-    match source.get(name):
-        case None:
-            return {}
-        case dict() as found:  # pyright: ignore[reportUnknownVariableType] - JSON objects have string keys
-            return found  # pyright: ignore[reportUnknownVariableType]
-        case _:
-            raise Refused(422, f"{name} must be an object")
+    found = source.get(name, {})
+    if not isinstance(found, dict):
+        raise Refused(422, f"{name} must be an object")
+    return cast("dict[str, object]", found)
 
 
 def objects(source: Mapping[str, object], name: str) -> list[dict[str, object]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from motet_servers.playground.http import (
@@ -16,89 +15,21 @@ from motet_servers.playground.http import (
     mapping,
     number,
     objects,
-    strings,
     text,
     texts,
 )
+from motet_servers.playground.jira_shapes import (
+    STATUSES,
+    TYPES,
+    Comment,
+    Issue,
+    Project,
+    RemoteLink,
+    Shapes,
+    Sprint,
+    category_name,
+)
 from motet_servers.playground.jql import Fields, parse
-
-STATUSES = {
-    "To Do": "new",
-    "In Progress": "indeterminate",
-    "In Review": "indeterminate",
-    "deployed": "done",
-    "Done": "done",
-}
-"""Status → category; from each, all others can be reached."""
-TYPES = ("Task", "Bug", "Story", "Epic", "Sub-task")
-PRIORITIES = ("Highest", "High", "Medium", "Low", "Lowest")
-
-
-@dataclass(slots=True)
-class Comment:
-    """A comment on an issue."""
-
-    id: int
-    author: str
-    body: str
-    created: str
-
-
-@dataclass(slots=True)
-class RemoteLink:
-    """A link from an issue to a page elsewhere; `global_id` is what makes it the same link again."""
-
-    id: int
-    global_id: str | None
-    url: str
-    title: str
-
-
-@dataclass(slots=True)
-class Issue:
-    """An issue."""
-
-    id: int
-    key: str
-    summary: str
-    description: str | None
-    created: str
-    updated: str
-    status: str = "To Do"
-    type: str = "Task"
-    priority: str = "Medium"
-    reporter: str = "ada"
-    assignee: str | None = None
-    labels: list[str] = field(default_factory=list[str])
-    due: str | None = None
-    sprint: int | None = None
-    parent: str | None = None
-    comments: list[Comment] = field(default_factory=list[Comment])
-    links: list[RemoteLink] = field(default_factory=list[RemoteLink])
-    related: list[tuple[int, str, str]] = field(default_factory=list[tuple[int, str, str]])
-    """Issue links outward: id, type, other key."""
-
-
-@dataclass(slots=True)
-class Sprint:
-    """A sprint of the project's one board."""
-
-    id: int
-    name: str
-    state: str
-    start: str
-    end: str
-    goal: str
-
-
-@dataclass(slots=True)
-class Project:
-    """A project with one board."""
-
-    id: int
-    key: str
-    name: str
-    sprints: list[Sprint] = field(default_factory=list[Sprint])
 
 
 class Jira:
@@ -113,16 +44,25 @@ class Jira:
         token: str,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self.url = "http://127.0.0.1"
         self.projects = {project.key: project for project in projects}
         self.issues = {issue.key: issue for issue in issues}
         self._users = dict(users)
         self._token = token
         self._now = now
         self._ids = 20000
+        self._shapes = Shapes(self.projects, self.issues, self._users)
         self._router = Router()
         for method, template, function in self._table():
             self._router.add(method, template, function)
+
+    @property
+    def url(self) -> str:
+        """Where it is served; every address in its answers starts so."""
+        return self._shapes.url
+
+    @url.setter
+    def url(self, url: str) -> None:
+        self._shapes.url = url
 
     def _table(self) -> list[tuple[str, str, Callable[..., Response]]]:
         api, agile = "/rest/api/2", "/rest/agile/1.0"
@@ -148,11 +88,11 @@ class Jira:
             ("GET", f"{api}/user/search", self._user_search),
             ("GET", f"{api}/user/assignable/search", self._user_search),
             ("GET", f"{agile}/board", self._boards),
-            ("GET", f"{agile}/board/{{id}}/sprint", self._sprints),
-            ("GET", f"{agile}/board/{{id}}/issue", self._board_issues),
-            ("GET", f"{agile}/sprint/{{id}}", self._sprint),
-            ("GET", f"{agile}/sprint/{{id}}/issue", self._sprint_issues),
-            ("POST", f"{agile}/sprint/{{id}}/issue", self._move_to_sprint),
+            ("GET", f"{agile}/board/{{ident}}/sprint", self._sprints),
+            ("GET", f"{agile}/board/{{ident}}/issue", self._board_issues),
+            ("GET", f"{agile}/sprint/{{ident}}", self._sprint),
+            ("GET", f"{agile}/sprint/{{ident}}/issue", self._sprint_issues),
+            ("POST", f"{agile}/sprint/{{ident}}/issue", self._move_to_sprint),
         ]
 
     async def __call__(self, request: Request) -> Response:
@@ -206,16 +146,16 @@ class Jira:
 
     def _myself(self, request: Request) -> Response:
         del request
-        return json_response(self._show_user("ada"))
+        return json_response(self._shapes.user("ada"))
 
     def _projects(self, request: Request) -> Response:
         del request
-        return json_response([self._show_project(project) for project in self.projects.values()])
+        return json_response([self._shapes.project(project) for project in self.projects.values()])
 
     def _project(self, request: Request, key: str) -> Response:
         del request
         return json_response(
-            {**self._show_project(self._project_of(key)), "description": "", "issueTypes": self._types()}
+            {**self._shapes.project(self._project_of(key)), "description": "", "issueTypes": self._shapes.types()}
         )
 
     def _project_of(self, key: str) -> Project:
@@ -227,7 +167,7 @@ class Jira:
         wanted = request.query if request.method == "GET" else request.json()
         found = self._query(text(wanted, "jql"))
         start, most = number(wanted, "startAt", 0), min(number(wanted, "maxResults", 50), 1000)
-        shown = [self._show_issue(issue) for issue in found[start : start + most]]
+        shown = [self._shapes.issue(issue) for issue in found[start : start + most]]
         return json_response({"expand": "", "startAt": start, "maxResults": most, "total": len(found), "issues": shown})
 
     def _query(self, jql: str) -> list[Issue]:
@@ -252,7 +192,7 @@ class Jira:
             "description": [issue.description] if issue.description else [],
             "text": [issue.summary, issue.description or "", *(comment.body for comment in issue.comments)],
             "status": [issue.status],
-            "statuscategory": [_category_name(issue.status)],
+            "statuscategory": [category_name(issue.status)],
             "issuetype": [issue.type],
             "type": [issue.type],
             "priority": [issue.priority],
@@ -322,7 +262,7 @@ class Jira:
 
     def _issue(self, request: Request, key: str) -> Response:
         del request
-        return json_response(self._show_issue(self._of(key)))
+        return json_response(self._shapes.issue(self._of(key)))
 
     def _update(self, request: Request, key: str) -> Response:
         issue = self._of(key)
@@ -344,7 +284,7 @@ class Jira:
         start, most = number(request.query, "startAt", 0), number(request.query, "maxResults", 1000)
         newest_first = request.query.get("orderBy", "created").startswith("-")
         ordered = list(reversed(issue.comments)) if newest_first else issue.comments
-        shown = [self._show_comment(issue, comment) for comment in ordered[start : start + most]]
+        shown = [self._shapes.comment(issue, comment) for comment in ordered[start : start + most]]
         return json_response({"startAt": start, "maxResults": most, "total": len(issue.comments), "comments": shown})
 
     def _comment(self, request: Request, key: str) -> Response:
@@ -353,13 +293,13 @@ class Jira:
             raise Refused(400, "", comment="Comment body can not be empty!")
         comment = Comment(self._id(), "ada", body, self._stamp())
         issue.comments.append(comment)
-        return json_response(self._show_comment(issue, comment), 201, effect="comment.created")
+        return json_response(self._shapes.comment(issue, comment), 201, effect="comment.created")
 
     def _transitions(self, request: Request, key: str) -> Response:
         del request
         issue = self._of(key)
         shown = [
-            {"id": str(at), "name": f"Move to {status}", "hasScreen": False, "to": self._show_status(status)}
+            {"id": str(at), "name": f"Move to {status}", "hasScreen": False, "to": self._shapes.status(status)}
             for at, status in enumerate(STATUSES, start=11)
             if status != issue.status
         ]
@@ -379,10 +319,10 @@ class Jira:
     def _remote_links(self, request: Request, key: str) -> Response:
         issue = self._of(key)
         wanted = request.query.get("globalId")
-        shown = [self._show_link(issue, link) for link in issue.links if wanted in (None, link.global_id)]
+        shown = [self._shapes.link(issue, link) for link in issue.links if wanted in (None, link.global_id)]
         if wanted is not None:
             if not shown:
-                raise Refused(404, "No remote issue link with this global id.")
+                raise Refused(404, "No remote issue link with this global ident.")
             return json_response(shown[0])
         return json_response(shown)
 
@@ -426,7 +366,7 @@ class Jira:
         wanted = request.query.get("username", "").lower()
         start, most = number(request.query, "startAt", 0), number(request.query, "maxResults", 50)
         found = [name for name, full in self._users.items() if wanted in name.lower() or wanted in full.lower()]
-        return json_response([self._show_user(name) for name in found[start : start + most]])
+        return json_response([self._shapes.user(name) for name in found[start : start + most]])
 
     def _boards(self, request: Request) -> Response:
         wanted = request.query.get("projectKeyOrId")
@@ -451,214 +391,51 @@ class Jira:
             {"maxResults": most, "startAt": start, "total": len(shown), "isLast": last, "values": page}
         )
 
-    def _board_of(self, id: str) -> Project:  # noqa: A002 - the path's own word
+    def _board_of(self, ident: str) -> Project:
         for project in self.projects.values():
-            if str(project.id) == id:
+            if str(project.id) == ident:
                 return project
         raise Refused(404, "Board does not exist or you do not have permission to see it.")
 
-    def _sprints(self, request: Request, id: str) -> Response:  # noqa: A002 - the path's own word
-        project = self._board_of(id)
+    def _sprints(self, request: Request, ident: str) -> Response:
+        project = self._board_of(ident)
         states = {state for state in request.query.get("state", "").split(",") if state}
-        shown = [self._show_sprint(project, each) for each in project.sprints if not states or each.state in states]
+        shown = [self._shapes.sprint(project, each) for each in project.sprints if not states or each.state in states]
         return self._values(request, shown)
 
-    def _board_issues(self, request: Request, id: str) -> Response:  # noqa: A002 - the path's own word
-        project = self._board_of(id)
+    def _board_issues(self, request: Request, ident: str) -> Response:
+        project = self._board_of(ident)
         return self._issue_page(
             request, [issue for issue in self.issues.values() if issue.key.startswith(f"{project.key}-")]
         )
 
-    def _sprint_named(self, id: int | None) -> Sprint | None:  # noqa: A002 - Jira's word
+    def _sprint_named(self, ident: int | None) -> Sprint | None:
         every = (sprint for project in self.projects.values() for sprint in project.sprints)
-        return next((sprint for sprint in every if sprint.id == id), None)
+        return next((sprint for sprint in every if sprint.id == ident), None)
 
-    def _sprint_of(self, id: str) -> Sprint:  # noqa: A002 - the path's own word
-        sprint = self._sprint_named(int(id)) if id.isdigit() else None
+    def _sprint_of(self, ident: str) -> Sprint:
+        sprint = self._sprint_named(int(ident)) if ident.isdigit() else None
         if sprint is None:
             raise Refused(404, "Sprint does not exist.")
         return sprint
 
-    def _sprint(self, request: Request, id: str) -> Response:  # noqa: A002 - the path's own word
+    def _sprint(self, request: Request, ident: str) -> Response:
         del request
-        sprint = self._sprint_of(id)
+        sprint = self._sprint_of(ident)
         project = next(project for project in self.projects.values() if sprint in project.sprints)
-        return json_response(self._show_sprint(project, sprint))
+        return json_response(self._shapes.sprint(project, sprint))
 
-    def _sprint_issues(self, request: Request, id: str) -> Response:  # noqa: A002 - the path's own word
-        sprint = self._sprint_of(id)
+    def _sprint_issues(self, request: Request, ident: str) -> Response:
+        sprint = self._sprint_of(ident)
         return self._issue_page(request, [issue for issue in self.issues.values() if issue.sprint == sprint.id])
 
     def _issue_page(self, request: Request, found: list[Issue]) -> Response:
         start, most = number(request.query, "startAt", 0), number(request.query, "maxResults", 50)
-        shown = [self._show_issue(issue) for issue in found[start : start + most]]
+        shown = [self._shapes.issue(issue) for issue in found[start : start + most]]
         return json_response({"expand": "", "startAt": start, "maxResults": most, "total": len(found), "issues": shown})
 
-    def _move_to_sprint(self, request: Request, id: str) -> Response:  # noqa: A002 - the path's own word
-        sprint = self._sprint_of(id)
+    def _move_to_sprint(self, request: Request, ident: str) -> Response:
+        sprint = self._sprint_of(ident)
         for issue in [self._of(key) for key in texts(request.json(), "issues")]:
             issue.sprint = sprint.id
         return Response(204, effect="sprint.filled")
-
-    # Jira's shapes
-
-    def _show_user(self, name: str) -> dict[str, object]:
-        return {
-            "self": f"{self.url}/rest/api/2/user?username={name}",
-            "key": name,
-            "name": name,
-            "emailAddress": f"{name}@example.test",
-            "displayName": self._users.get(name, name),
-            "active": True,
-            "timeZone": "Etc/UTC",
-        }
-
-    def _show_project(self, project: Project) -> dict[str, object]:
-        own = f"{self.url}/rest/api/2/project/{project.id}"
-        return {
-            "self": own,
-            "id": str(project.id),
-            "key": project.key,
-            "name": project.name,
-            "projectTypeKey": "software",
-        }
-
-    def _types(self) -> list[dict[str, object]]:
-        return [self._show_type(name) for name in TYPES]
-
-    def _show_type(self, name: str) -> dict[str, object]:
-        number_of = str(10001 + TYPES.index(name))
-        return {
-            "self": f"{self.url}/rest/api/2/issuetype/{number_of}",
-            "id": number_of,
-            "name": name,
-            "description": "",
-            "subtask": name == "Sub-task",
-        }
-
-    def _show_status(self, name: str) -> dict[str, object]:
-        number_of = str(10001 + list(STATUSES).index(name))
-        category = STATUSES[name]
-        return {
-            "self": f"{self.url}/rest/api/2/status/{number_of}",
-            "id": number_of,
-            "name": name,
-            "description": "",
-            "statusCategory": {
-                "self": f"{self.url}/rest/api/2/statuscategory/{_CATEGORY_IDS[category]}",
-                "id": _CATEGORY_IDS[category],
-                "key": category,
-                "name": _category_name(name),
-                "colorName": "blue-gray",
-            },
-        }
-
-    def _show_comment(self, issue: Issue, comment: Comment) -> dict[str, object]:
-        return {
-            "self": f"{self.url}/rest/api/2/issue/{issue.id}/comment/{comment.id}",
-            "id": str(comment.id),
-            "author": self._show_user(comment.author),
-            "updateAuthor": self._show_user(comment.author),
-            "body": comment.body,
-            "created": comment.created,
-            "updated": comment.created,
-        }
-
-    def _show_link(self, issue: Issue, link: RemoteLink) -> dict[str, object]:
-        shown: dict[str, object] = {
-            "id": link.id,
-            "self": f"{self.url}/rest/api/2/issue/{issue.key}/remotelink/{link.id}",
-            "object": {"url": link.url, "title": link.title},
-        }
-        return shown if link.global_id is None else {**shown, "globalId": link.global_id}
-
-    def _show_related(self, issue: Issue) -> list[dict[str, object]]:
-        shown: list[dict[str, object]] = []
-        for near in self.issues.values():
-            for id, kind, far in near.related:  # noqa: A001 - Jira's word
-                if issue.key in (near.key, far):
-                    side, other = ("outwardIssue", far) if issue is near else ("inwardIssue", near.key)
-                    of = self.issues[other]
-                    fields = {"summary": of.summary, "status": self._show_status(of.status)}
-                    kind_shown = {"id": "10000", "name": kind, "inward": kind.lower(), "outward": kind.lower()}
-                    end = {"id": str(of.id), "key": other, "fields": fields}
-                    shown.append({"id": str(id), "type": kind_shown, side: end})
-        return shown
-
-    def _show_sprint(self, project: Project, sprint: Sprint) -> dict[str, object]:
-        return {
-            "id": sprint.id,
-            "self": f"{self.url}/rest/agile/1.0/sprint/{sprint.id}",
-            "state": sprint.state,
-            "name": sprint.name,
-            "startDate": sprint.start,
-            "endDate": sprint.end,
-            "originBoardId": project.id,
-            "goal": sprint.goal,
-        }
-
-    def _show_issue(self, issue: Issue) -> dict[str, object]:
-        project = self.projects[issue.key.partition("-")[0]]
-        priority = str(1 + PRIORITIES.index(issue.priority)) if issue.priority in PRIORITIES else "3"
-        comments = [self._show_comment(issue, comment) for comment in issue.comments]
-        fields: dict[str, object] = {
-            "summary": issue.summary,
-            "description": issue.description,
-            "status": self._show_status(issue.status),
-            "issuetype": self._show_type(issue.type),
-            "project": self._show_project(project),
-            "priority": {"self": f"{self.url}/rest/api/2/priority/{priority}", "id": priority, "name": issue.priority},
-            "assignee": self._show_user(issue.assignee) if issue.assignee else None,
-            "reporter": self._show_user(issue.reporter),
-            "creator": self._show_user(issue.reporter),
-            "labels": issue.labels,
-            "duedate": issue.due,
-            "created": issue.created,
-            "updated": issue.updated,
-            "resolution": None,
-            "issuelinks": self._show_related(issue),
-            "comment": {"comments": comments, "maxResults": len(comments), "total": len(comments), "startAt": 0},
-        }
-        if issue.parent:
-            fields["parent"] = {"key": issue.parent}
-        own = f"{self.url}/rest/api/2/issue/{issue.id}"
-        return {"expand": "", "id": str(issue.id), "self": own, "key": issue.key, "fields": fields}
-
-
-_CATEGORY_IDS = {"new": 2, "indeterminate": 4, "done": 3}
-
-
-def _category_name(status: str) -> str:
-    return {"new": "To Do", "indeterminate": "In Progress", "done": "Done"}[STATUSES[status]]
-
-
-def project_from(found: Mapping[str, object], id: int, today: datetime) -> Project:  # noqa: A002 - Jira's word
-    """A project as a seed file writes it: `key`, `name`, and the name of its active `sprint`."""
-    project = Project(id, text(found, "key"), text(found, "name"))
-    day = today.strftime("%Y-%m-%d")
-    if name := text(found, "sprint"):
-        project.sprints = [Sprint(id * 10 + 1, name, "active", f"{day}T00:00:00.000Z", f"{day}T23:59:59.000Z", "")]
-    return project
-
-
-def issue_from(found: Mapping[str, object], id: int, projects: Mapping[str, Project], stamp: str) -> Issue:  # noqa: A002 - Jira's word
-    """An issue as a seed file writes it: `key`, `summary`, `description`, `status`, `in_sprint`, …
-
-    Raises Refused: 422, its project or status is unknown.
-    """
-    key, status = text(found, "key"), text(found, "status", "To Do")
-    project = projects.get(key.partition("-")[0])
-    if project is None or status not in STATUSES:
-        raise Refused(
-            422, f"issue {key}: its project is not in the seed, or its status is not one of {', '.join(STATUSES)}"
-        )
-    issue = Issue(id, key, text(found, "summary"), text(found, "description") or None, stamp, stamp, status=status)
-    issue.type = text(found, "type", issue.type)
-    issue.priority = text(found, "priority", issue.priority)
-    issue.assignee = text(found, "assignee") or None
-    issue.labels = texts(found, "labels")
-    issue.due = text(found, "due") or None
-    if found.get("in_sprint") is True and project.sprints:
-        issue.sprint = project.sprints[0].id
-    issue.links = [RemoteLink(id * 10, None, url, title) for title, url in strings(found, "links").items()]
-    return issue

@@ -8,7 +8,17 @@ from datetime import UTC, datetime
 
 import orjson
 
-from motet_servers.playground.http import Refused, Request, Response, json_response, number, strings, text
+from motet_servers.playground.http import (
+    Refused,
+    Request,
+    Response,
+    json_response,
+    mapping,
+    number,
+    objects,
+    strings,
+    text,
+)
 
 BOT = "U0MOTETBOT"
 TEAM = "T0PLAYGRND"
@@ -128,13 +138,15 @@ class Slack:
                 return channel
         raise SlackRefused("channel_not_found")
 
-    def _message(self, params: Mapping[str, object], name: str = "ts") -> tuple[Channel, Message]:
+    def _message(
+        self, params: Mapping[str, object], name: str = "ts", *, missing: str = "message_not_found"
+    ) -> tuple[Channel, Message]:
         channel = self._channel(params)
         wanted = text(params, name) or text(params, "timestamp") or text(params, "message_ts")
         for message in channel.messages:
             if message.ts == wanted:
                 return channel, message
-        raise SlackRefused("message_not_found")
+        raise SlackRefused(missing)
 
     def _ts(self) -> str:
         self._last = max(self._last + 1, int(self._now().timestamp() * 1_000_000))
@@ -181,7 +193,7 @@ class Slack:
         return {"messages": page, "has_more": bool(cursor), "pin_count": 0, **_more(cursor)}, ""
 
     def _replies(self, params: dict[str, object]) -> tuple[dict[str, object], str]:
-        channel, first = self._message(params)
+        channel, first = self._message(params, missing="thread_not_found")
         root = first.thread_ts or first.ts
         thread = [message for message in channel.messages if root in (message.ts, message.thread_ts)]
         page, cursor = _page(params, [self._show(message, channel, params) for message in thread], default=1000)
@@ -250,7 +262,7 @@ class Slack:
         return {"type": "message", "channel": channel.id, "message": self._show(message, channel, params)}, ""
 
     def _list_users(self, params: dict[str, object]) -> tuple[dict[str, object], str]:
-        page, cursor = _page(params, [self._show_user(id) for id in self._users])  # noqa: A001 - Slack's word
+        page, cursor = _page(params, [self._show_user(ident) for ident in self._users])
         return {
             "members": page,
             "cache_ts": int(self._now().timestamp()),
@@ -263,9 +275,9 @@ class Slack:
         return {"user": self._show_user(wanted)}, ""
 
     def _by_email(self, params: dict[str, object]) -> tuple[dict[str, object], str]:
-        for id, (name, _) in self._users.items():  # noqa: A001 - Slack's word
+        for ident, (name, _) in self._users.items():
             if text(params, "email") == f"{name}@example.test":
-                return {"user": self._show_user(id)}, ""
+                return {"user": self._show_user(ident)}, ""
         raise SlackRefused("users_not_found")
 
     def _upload_url(self, params: dict[str, object]) -> tuple[dict[str, object], str]:
@@ -346,18 +358,18 @@ class Slack:
                 {"name": name, "count": len(people), "users": people} for name, people in reactions.items()
             ]
         if message.files:
-            shown["files"] = [self._show_file(self.files[id]) for id in message.files]  # noqa: A001 - Slack's word
+            shown["files"] = [self._show_file(self.files[ident]) for ident in message.files]
         return shown
 
-    def _show_user(self, id: str) -> dict[str, object]:  # noqa: A002 - Slack's word
-        name, full = self._users[id]
+    def _show_user(self, ident: str) -> dict[str, object]:
+        name, full = self._users[ident]
         return {
-            "id": id,
+            "id": ident,
             "team_id": TEAM,
             "name": name,
             "real_name": full,
             "deleted": False,
-            "is_bot": id == BOT,
+            "is_bot": ident == BOT,
             "is_app_user": False,
             "updated": 1700000000,
             "tz": "Etc/UTC",
@@ -402,22 +414,24 @@ def _more(cursor: str) -> dict[str, object]:
 
 
 def _files(params: Mapping[str, object]) -> list[dict[str, object]]:
-    found = params.get("files")
-    found = orjson.loads(found) if isinstance(found, str) else found
-    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):  # pyright: ignore[reportUnknownVariableType] - checked right here
-        raise SlackRefused("invalid_arguments")
-    return found  # pyright: ignore[reportUnknownVariableType] - JSON objects have string keys
+    return objects({"files": _decoded(params.get("files"))}, "files")
 
 
 def _metadata(params: Mapping[str, object]) -> dict[str, object] | None:
-    found = params.get("metadata")
-    if isinstance(found, str):
-        found = orjson.loads(found)
-    if found is None:
+    if params.get("metadata") is None:
         return None
-    if not isinstance(found, dict) or not {"event_type", "event_payload"} <= set(found):  # pyright: ignore[reportUnknownArgumentType] - only its keys matter
+    found = mapping({"metadata": _decoded(params["metadata"])}, "metadata")
+    if not {"event_type", "event_payload"} <= set(found):
         raise SlackRefused("invalid_metadata_format")
-    return found  # pyright: ignore[reportUnknownVariableType] - JSON objects have string keys
+    return found
+
+
+def _decoded(found: object) -> object:
+    """JSON that a form carries as text; anything else as it is."""
+    try:
+        return orjson.loads(found) if isinstance(found, str) else found
+    except orjson.JSONDecodeError:
+        raise SlackRefused("invalid_json") from None
 
 
 def channel_from(found: Mapping[str, object], at: int, user: str) -> Channel:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import cast
 
-from motet_servers.playground import caldav, github, jira, slack
+from motet_servers.playground import caldav, github, github_shapes, jira, jira_shapes, slack
 from motet_servers.playground.http import HttpServer, Refused, Request, Response, json_response, objects, strings
 from motet_servers.playground.trouble import Troubled, trouble_from
 
@@ -122,16 +122,18 @@ class Playground:
         seed, keys = self._seed, self.credentials
         now = datetime.now(UTC)
         people = strings(seed, "people")
-        projects = [jira.project_from(each, at, now) for at, each in enumerate(objects(seed, "projects"), start=1)]
+        projects = [
+            jira_shapes.project_from(each, at, now) for at, each in enumerate(objects(seed, "projects"), start=1)
+        ]
         by_key = {project.key: project for project in projects}
         issues = [
-            jira.issue_from(each, at, by_key, now.strftime("%Y-%m-%dT%H:%M:%S.000+0000"))
+            jira_shapes.issue_from(each, at, by_key, now.strftime("%Y-%m-%dT%H:%M:%S.000+0000"))
             for at, each in enumerate(objects(seed, "issues"), start=10001)
         ]
         author = f"U0{next(iter(people), 'ada').upper()}"
         channels = [slack.channel_from(each, at, author) for at, each in enumerate(objects(seed, "channels"), start=1)]
         self.github = github.GitHub(
-            [github.repository_from(each) for each in objects(seed, "repositories")], token=keys.github
+            [github_shapes.repository_from(each) for each in objects(seed, "repositories")], token=keys.github
         )
         self.jira = jira.Jira(projects, issues, people, token=keys.jira)
         self.slack = slack.Slack(channels, people, token=keys.slack)

@@ -13,15 +13,15 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from motet_servers.kit import idempotency
+from motet_servers.kit import idempotency, progress
 from motet_servers.kit.errors import Conflict, DomainError, InvalidInput, NotFound, Refused
 from motet_servers.kit.http import Answer, ApiClient
 from motet_servers.slack import model, wire
 
 NEWEST = 500
 """Messages looked through for a key's mark."""
-SEARCHED_USERS = 10_000
-"""Users looked through in a search."""
+SEARCHED_PAGES = 20
+"""Pages of up to 1,000 channels or users looked through for one."""
 LARGEST_FILE = 32 << 20
 """Bytes of a file we upload."""
 _ID = re.compile(r"[CGD][A-Z0-9]{6,}")
@@ -79,12 +79,14 @@ class Slack:
         if name in self._ids:
             return self._ids[name]
         cursor: str | None = None
-        while cursor != "":
+        for _ in range(SEARCHED_PAGES):
             page = await self._channels(archived=False, limit=1000, cursor=cursor)
             cursor = wire.after(page.response_metadata)
             self._ids.update({each.name: each.id for each in page.channels})
             if name in self._ids:
                 return self._ids[name]
+            if cursor is None:
+                break
         raise NotFound(f"there is no channel #{name}, or the bot may not see it. See list_channels.")
 
     # Reading
@@ -114,25 +116,28 @@ class Slack:
         page = wire.read(await self._call("users.list", {"limit": limit, "cursor": cursor}), wire.UsersWire)
         return model.UserPage([wire.user(each) for each in page.members], wire.after(page.response_metadata))
 
-    async def search_users(self, text: str, *, limit: int) -> model.UserPage:
+    async def search_users(self, text: str, *, limit: int) -> model.UsersFound:
         if "@" in text.strip("@"):
             return await self._user_by_address(text)
         wanted = text.removeprefix("@").lower()
         found: list[model.User] = []
         cursor: str | None = None
         seen = 0
-        while cursor != "" and seen < SEARCHED_USERS and len(found) < limit:
+        for _ in range(SEARCHED_PAGES):
             page = await self.users(limit=1000, cursor=cursor)
             cursor, seen = page.next_cursor, seen + len(page.items)
+            await progress.note(seen, message="users looked through")
             found += [user for user in page.items if not user.deleted and wanted in _names(user)]
-        return model.UserPage(found[:limit], "")
+            if cursor is None or len(found) > limit:
+                break
+        return model.UsersFound(found[:limit], complete=cursor is None and len(found) <= limit)
 
-    async def _user_by_address(self, address: str) -> model.UserPage:
+    async def _user_by_address(self, address: str) -> model.UsersFound:
         try:
             answer = await self._call("users.lookupByEmail", {"email": address})
         except NotFound:
-            return model.UserPage([], "")
-        return model.UserPage([wire.user(wire.read(answer, wire.OneUserWire).user)], "")
+            return model.UsersFound([], complete=True)
+        return model.UsersFound([wire.user(wire.read(answer, wire.OneUserWire).user)], complete=True)
 
     # Writing
 
@@ -164,10 +169,12 @@ class Slack:
     async def _newest(self, channel: str, thread: str | None) -> AsyncIterator[wire.MessageWire]:
         method, more = ("conversations.history", {}) if thread is None else ("conversations.replies", {"ts": thread})
         wanted: dict[str, Any] = {"channel": channel, "limit": 200, "include_all_metadata": True, **more}
-        cursor, seen = None, 0
-        while cursor != "" and seen < NEWEST:
+        cursor, seen, more = None, 0, True
+        while more and seen < NEWEST:
             page = wire.read(await self._call(method, {**wanted, "cursor": cursor}), wire.MessagesWire)
             cursor, seen = wire.after(page.response_metadata), seen + len(page.messages)
+            more = cursor is not None
+            await progress.note(seen, message="messages looked through for this idempotency_key")
             for each in page.messages:
                 yield each
 

@@ -26,8 +26,8 @@ class ChannelPage:
     """One page of channels."""
 
     items: list[Channel]
-    next_cursor: str
-    """For the next page; empty on the last."""
+    next_cursor: str | None
+    """For the next page; None on the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class MessagePage:
 
     channel: str
     items: list[Message]
-    next_cursor: str
+    next_cursor: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,11 +153,20 @@ class User:
 
 
 @dataclass(frozen=True, slots=True)
-class UserPage:
-    """Users found."""
+class UsersFound:
+    """Users that match."""
 
     items: list[User]
-    next_cursor: str
+    complete: bool
+    """False: there are or may be more; narrow the search."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserPage:
+    """One page of users."""
+
+    items: list[User]
+    next_cursor: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,7 +116,7 @@ def _reading_tools(server: DomainServer, slack: Slack) -> None:
     async def search_users(
         query: Annotated[str, Field(min_length=1, max_length=255, description="Part of a name, or an e-mail address.")],
         limit: Limit = 50,
-    ) -> model.UserPage:
+    ) -> model.UsersFound:
         """Users whose name matches, or the one with that address."""
         return await slack.search_users(query, limit=limit)
 

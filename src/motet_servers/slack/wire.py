@@ -308,9 +308,9 @@ def user(wire: UserWire) -> model.User:
     )
 
 
-def after(page: Next | None) -> str:
-    """The next page's cursor, empty on the last."""
-    return page.next_cursor if page is not None else ""
+def after(page: Next | None) -> str | None:
+    """The next page's cursor, None on the last."""
+    return (page.next_cursor or None) if page is not None else None
 
 
 def _moment(ts: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import json
 from datetime import UTC, datetime
@@ -85,6 +86,15 @@ async def test_the_same_key_creates_once_also_after_a_restart(root: Path, layout
     second = await call(served(root), "create_deadline", **wish)
     assert (first["uid"], first["changed"], second["changed"]) == (second["uid"], True, False)
     assert stored(root).count("BEGIN:VTODO") == 1
+
+
+async def test_two_calls_at_once_with_one_key_create_one_event(root: Path) -> None:
+    wish = {"summary": "Lunch", "start": "2026-11-25T12:00", "idempotency_key": "lunch"}
+    server, other = served(root), served(root)
+    async with asyncio.TaskGroup() as together:
+        calls = [together.create_task(call(one, "create_event", **wish)) for one in (server, server, other, other)]
+    assert sorted(task.result()["changed"] for task in calls) == [False, False, False, True]
+    assert stored(root).count("BEGIN:VEVENT") == 1
 
 
 @BOTH

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from contract import CheckedTransport, Contract, load
+from fastmcp.exceptions import ToolError
 from tours import Caller, github_tour, jira_tour, slack_tour
 
 from motet_servers.github.server import github_server
@@ -88,6 +89,54 @@ async def test_slack_requests_and_the_playgrounds_answers_fit_slacks_document(
     seen = [next(gap for gap in SLACK_GAPS if let_pass.startswith(gap)) for let_pass in transport.contract.unchecked]
     assert sorted(seen) == sorted(SLACK_GAPS)
     assert await call.missed() == set()
+
+
+REFUSED = {
+    "github": [
+        ("get_issue", {"number": 9999, "repo": "acme/app"}),
+        ("get_release", {"tag": "v0.0.0", "repo": "acme/app"}),
+        ("get_repository", {"repo": "acme/none"}),
+        ("add_labels", {"number": 9999, "labels": ["bug"], "repo": "acme/app"}),
+        ("create_pull_request", {"title": "Again", "head": "session-cache", "repo": "acme/app"}),
+        ("create_release", {"tag_name": "v2.1.0", "repo": "acme/app"}),
+        ("create_or_update_file", {"path": "README.md", "content": "x", "message": "m", "repo": "acme/app"}),
+    ],
+    "jira": [
+        ("get_issue", {"key": "PROJ-9999"}),
+        ("search_issues", {"jql": "nonsense ~~"}),
+        ("transition_issue", {"key": "PROJ-42", "status": "Nowhere"}),
+        ("create_issue", {"project": "NONE", "summary": "x"}),
+        ("assign_issue", {"key": "PROJ-42", "assignee": "nobody-of-this-name"}),
+    ],
+    "slack": [
+        ("get_channel", {"channel": "C0NONE00000"}),
+        ("send_message", {"channel": "C0NONE00000", "text": "x"}),
+        ("update_message", {"channel": "#releases", "ts": "1000000000.000001", "text": "x"}),
+        ("list_replies", {"channel": "#releases", "thread_ts": "1000000000.000001"}),
+    ],
+}
+
+
+@pytest.mark.parametrize("vendor", list(REFUSED))
+async def test_refusals_fit_the_documents_too(contracts: Path, playground: Playground, vendor: str) -> None:
+    env = environment(playground, vendor)
+    match vendor:
+        case "github":
+            transport = CheckedTransport(load(contracts, vendor), answers=True)
+            server = github_server(env["GITHUB_API_URL"], env["GITHUB_TOKEN"], transport=transport)
+        case "jira":
+            transport = CheckedTransport(load(contracts, vendor, gaps=JIRA_GAPS, formats=False), answers=True)
+            server = jira_server(env["JIRA_URL"], personal_token=env["JIRA_PERSONAL_TOKEN"], transport=transport)
+        case _:
+            contract = load(
+                contracts, vendor, prefix="/api", gaps=SLACK_GAPS, wrong=SLACK_WRONG, forms_for_queries=True
+            )
+            transport = CheckedTransport(contract, answers=True)
+            server = slack_server(env["SLACK_API_URL"], env["SLACK_BOT_TOKEN"], transport=transport)
+    for tool, arguments in REFUSED[vendor]:
+        with pytest.raises(ToolError):
+            await server.call_tool(tool, arguments)
+    assert transport.problems == []
 
 
 PETS: dict[str, Any] = {

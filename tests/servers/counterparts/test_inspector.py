@@ -1,6 +1,7 @@
 """The MCP Inspector's own command line lists and calls each bundled server over stdio.
 
-`--strict` makes it judge the tools' schemas too: one that clients may not take is exit code 6.
+It lists in the protocol's revision 2026-07-28 and calls in the one before. `--strict` makes it judge the tools' schemas
+too: one that clients may not take is exit code 6.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from standins import node, npm_program
 from motet_servers.playground.world import Playground
 
 pytestmark = pytest.mark.timeout(90)  # two node and two server processes each, on a busy machine
-PATIENCE = 60.0
+PATIENCE = 80.0
 """Seconds for one run of the Inspector."""
 
 
@@ -67,13 +68,19 @@ async def inspector(*options: str, server: str, env: dict[str, str]) -> Any:
             "--cli",
             *settings,
             *options,
+            "--connect-timeout",
+            f"{PATIENCE * 1000:.0f}",
             "--transport",
             "stdio",
             sys.executable,
             "-m",
             f"motet_servers.{server}",
         ),
-        env={**os.environ, "PATH": f"{node().parent}{os.pathsep}{os.environ.get('PATH', '')}"},
+        env={
+            **os.environ,
+            "MCP_CLIENT_CONFIG_PATH": "/no/such/file",
+            "PATH": f"{node().parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        },
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -95,11 +102,12 @@ async def test_the_inspector_lists_and_calls_every_bundled_server(case: Case, tm
     async with Playground() as playground:
         env = environment(case.server, playground, tmp_path)
         given = [part for argument in case.arguments for part in ("--tool-arg", argument)]
-        calling = ["--method", "tools/call", "--tool-name", case.tool, *given]
+        asking = ["--method", "tools/list", "--strict", "--protocol-era", "modern"]
+        calling = ["--method", "tools/call", "--tool-name", case.tool, *given, "--protocol-era", "legacy"]
         async with asyncio.TaskGroup() as both:
-            listing = both.create_task(inspector("--method", "tools/list", "--strict", server=case.server, env=env))
+            lists = both.create_task(inspector(*asking, server=case.server, env=env))
             calls = both.create_task(inspector(*calling, server=case.server, env=env))
-    for tool in listing.result()["tools"]:
+    for tool in lists.result()["tools"]:
         assert {"inputSchema", "outputSchema", "annotations", "_meta", "description"} <= tool.keys()
     called = calls.result()
     answer = called["structuredContent"]

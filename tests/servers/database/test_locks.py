@@ -164,6 +164,7 @@ async def test_what_a_query_set_for_its_session_is_gone_for_the_next(pg: Pg, ope
         "select set_config('search_path', 'nowhere', false), set_config('default_transaction_read_only', 'off', false)"
     )
     await database.query("select pg_advisory_lock(1)")
+    await database("execute", sql="select set_config('search_path', 'nowhere', false)")
     assert await database.query("select current_setting('search_path') as path") == [{"path": '"$user", public'}]
     assert await database.query("select count(*) as n from pg_locks where locktype = 'advisory'") == [{"n": 0}]
 
@@ -222,6 +223,66 @@ async def test_a_postgresql_statement_ends_at_the_time_limit_and_a_cancelled_one
     call.cancel()
     await asyncio.wait([call], timeout=10)
     await until(0)
+
+
+async def test_a_connection_lost_in_a_write_is_an_unknown_outcome_and_its_key_settles_it(
+    pg: Pg, opened: Opened
+) -> None:
+    database = await opened(Settings(url=pg.app, read_url=pg.app))
+    write = "with nap as (select pg_sleep({})) insert into people (id, name) select 7, 'x' from nap"
+    call = asyncio.create_task(database.refused("execute", sql=write.format(60), idempotency_key="k"))
+    napping = "select pid from pg_stat_activity where wait_event = 'PgSleep'"
+    async with asyncio.timeout(10):
+        while not (found := await database.query(napping)):
+            """Ask again; each round is a round trip."""
+    pg.sql(f"select pg_terminate_backend({found[0]['pid']})")
+    assert "repeat it with the same idempotency_key" in await call
+    for repeated in (False, True):
+        done = await database("execute", sql=write.format(0), idempotency_key="k")
+        assert (done["rows_affected"], done["repeated"]) == (1, repeated)
+    assert await database.query("select id from people where id = 7") == [{"id": 7}]
+
+
+async def test_an_answer_cut_after_the_commit_is_settled_by_the_same_key(pg: Pg, opened: Opened) -> None:
+    """A proxy passes the commit on, waits until PostgreSQL has answered it, and cuts the line instead of telling."""
+    directory = pg.app.partition("?host=")[2]
+    cuts = 1
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal cuts
+        far_reader, far_writer = await asyncio.open_unix_connection(f"{directory}/.s.PGSQL.5432")
+        committing = asyncio.Event()
+
+        async def back() -> None:
+            while data := await far_reader.read(1 << 16):
+                if committing.is_set():
+                    return
+                writer.write(data)
+
+        async def forth() -> None:
+            nonlocal cuts
+            while data := await reader.read(1 << 16):
+                if b"COMMIT" in data and cuts:
+                    cuts -= 1
+                    committing.set()
+                far_writer.write(data)
+
+        pumps = [asyncio.create_task(back()), asyncio.create_task(forth())]
+        await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        for pump in pumps:
+            pump.cancel()
+        writer.close()
+        far_writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as proxy:
+        port = proxy.sockets[0].getsockname()[1]
+        url = f"postgresql://app:app-pass@127.0.0.1:{port}/postgres"
+        database = await opened(Settings(url=url, read_url=pg.reader))
+        call = {"sql": "insert into people (id, name) values (8, 'once')", "idempotency_key": "cut"}
+        assert "look whether it happened" in await database.refused("execute", **call)
+        assert await database.query("select name from people where id = 8") == [{"name": "once"}], "it had happened"
+        assert (await database("execute", **call))["repeated"] is True
+        assert await database.query("select count(*) as n from people") == [{"n": 3}]
 
 
 async def test_no_password_shows_in_any_answer(pg: Pg, opened: Opened) -> None:

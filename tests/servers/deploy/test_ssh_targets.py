@@ -92,6 +92,8 @@ async def test_a_host_with_another_key_is_refused(web: Any, opened: Any, tmp_pat
     kit = await opened(web)
     text, _ = await kit.failing("check", env="web")
     assert "not the one in known_hosts; not connected" in text
+    (target,) = (await kit("list_targets"))["targets"]
+    assert (target["env"], target["version"], "not connected" in target["reason"]) == ("web", None, True)
 
 
 async def test_a_key_that_is_not_allowed_is_refused(ssh: Any, tmp_path: Path) -> None:

@@ -4,12 +4,14 @@ import asyncio
 import base64
 import hashlib
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastmcp import Client
 
+from motet_servers.filesystem import reading, server
 from motet_servers.filesystem.__main__ import COMMAND
 from motet_servers.filesystem.server import Settings, filesystem_server
 from motet_servers.kit.settings import SettingsError
@@ -92,6 +94,40 @@ async def test_search_finds_lines_and_names_and_counts_what_it_skips(files: File
 async def test_a_pattern_that_blows_up_backtrackers_ends_at_once(files: Files, root: Path) -> None:
     (root / "evil.txt").write_text("a" * 50_000 + "!")
     assert (await files("search", pattern="(a+)+$"))["matches"] == []
+
+
+async def test_a_long_search_tells_how_far_it_is_and_ends_when_cancelled(
+    files: Files, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A regular expression that never answers holds the walk until the call is cancelled."""
+    entered, released, told = threading.Event(), threading.Event(), asyncio.Event()
+    walked: list[str] = []
+
+    class Holding:
+        def search(self, text: str) -> None:
+            walked.append(text)
+            entered.set()
+            released.wait(10)
+
+    async def hear(progress: float, total: float | None, message: str | None) -> None:
+        assert message == "entries seen"
+        told.set()
+
+    def holding(pattern: str, *, ignore_case: bool) -> Holding:
+        return Holding()
+
+    monkeypatch.setattr(reading, "_compiled", holding)
+    monkeypatch.setattr(server, "TELL_EVERY", 0.01)
+    searching = files.client.call_tool("search", {"pattern": "x", "inside": "name"}, progress_handler=hear)
+    call = asyncio.create_task(searching)
+    async with asyncio.timeout(10):
+        await told.wait()
+    assert entered.is_set()
+    call.cancel()
+    await asyncio.wait([call], timeout=10)
+    released.set()
+    await files("stat", path="README.md")
+    assert len(walked) == 1, "the walk went no further"
 
 
 async def test_stat_tells_kind_size_and_hash(files: Files) -> None:
@@ -189,8 +225,8 @@ async def test_resources_give_files_directories_and_pages(files: Files) -> None:
 
 async def test_several_roots_are_told_apart_by_name_and_moves_cross_them(root: Path, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
-    server = filesystem_server(Settings(roots=((None, root), ("docs", tmp_path / "other"))))
-    async with Client(server) as client:
+    both = filesystem_server(Settings(roots=((None, root), ("docs", tmp_path / "other"))))
+    async with Client(both) as client:
         await client.call_tool("move", {"source": "Project/README.md", "destination": "docs/README.md"})
         listed = await client.call_tool("list", {"path": "docs"})
         assert [entry["path"] for entry in (listed.structured_content or {})["entries"]] == ["docs/README.md"]

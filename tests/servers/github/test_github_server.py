@@ -12,6 +12,7 @@ from motet_servers.github.server import github_server
 from motet_servers.kit.errors import Conflict, DomainError, InvalidInput, NotFound, OutcomeUnknown, RateLimited
 from motet_servers.kit.server import DomainServer
 from motet_servers.kit.settings import SettingsError
+from motet_servers.playground.github_shapes import repository_from
 from motet_servers.playground.world import Credentials, Playground
 
 TOKEN = "ghp_" + "t" * 36
@@ -121,10 +122,10 @@ async def test_pages_lead_to_each_other_and_end(github: DomainServer) -> None:
         await call(github, "create_issue", title=f"Issue {number}")
     titles: list[str] = []
     cursor = None
-    while cursor != "":
+    while cursor != "end":
         page = await call(github, "list_issues", limit=2, cursor=cursor)
         titles += [issue["title"] for issue in page["items"]]
-        cursor = page["next_cursor"]
+        cursor = page["next_cursor"] or "end"
     assert titles == [f"Issue {number}" for number in (4, 3, 2, 1, 0)] + ["Login page loads slowly"]
 
 
@@ -140,6 +141,15 @@ async def test_filters_reach_github(github: DomainServer) -> None:
     for filters, numbers in (({"state": "all", "labels": ["bug", "urgent"]}, [1]), ({"state": "open"}, [])):
         found = await call(github, "list_issues", **filters)
         assert [issue["number"] for issue in found["items"]] == numbers
+
+
+async def test_a_search_stays_in_its_repository(github: DomainServer, playground: Playground) -> None:
+    secret = {"full_name": "acme/secret", "issues": {"Login secret": "x"}, "files": {"login.txt": "login"}}
+    playground.github.repositories["acme/secret"] = repository_from(secret)
+    for query in ("login", "login repo:acme/secret"):
+        issues = await call(github, "search_issues", query=query)
+        code = await call(github, "search_code", query=query)
+        assert [hit for hit in issues["items"] + code["items"] if "ecret" in str(hit)] == []
 
 
 async def test_merging_twice_merges_once(github: DomainServer, playground: Playground) -> None:

@@ -175,7 +175,7 @@ async def test_the_current_sprint_comes_with_its_issues(jira: DomainServer) -> N
     found = await call(jira, "get_current_sprint", project="PROJ", limit=2)
     assert (found["name"], found["total"], found["statuses"]) == ("Sprint 7", 3, {"In Progress": 1, "In Review": 1})
     rest = await call(jira, "get_current_sprint", project="PROJ", limit=2, cursor=found["next_cursor"])
-    assert ([issue["key"] for issue in rest["issues"]], rest["next_cursor"]) == (["PROJ-43"], "")
+    assert ([issue["key"] for issue in rest["issues"]], rest["next_cursor"]) == (["PROJ-43"], None)
     with pytest.raises(NotFound, match="JIRA has no active sprint"):
         await call(jira, "get_current_sprint", project="JIRA")
 
@@ -184,11 +184,11 @@ async def test_search_pages_by_offset(jira: DomainServer) -> None:
     keys: list[str] = []
     totals: list[int] = []
     cursor = None
-    while cursor != "":
+    while cursor != "end":
         page = await call(jira, "search_issues", jql="project = PROJ ORDER BY key", limit=2, cursor=cursor)
         keys += [issue["key"] for issue in page["items"]]
         totals.append(page["total"])
-        cursor = page["next_cursor"]
+        cursor = page["next_cursor"] or "end"
     assert (keys, totals) == (["PROJ-41", "PROJ-42", "PROJ-43"], [3, 3])
 
 

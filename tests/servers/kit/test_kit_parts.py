@@ -87,6 +87,9 @@ def test_redaction_finds_plain_quoted_and_base64_spellings_but_leaves_short_valu
     assert redactor.text(text) == "[redacted], [redacted], [redacted], abc"
     assert redactor.json({"s3cr/t pass": ["s3cr/t pass", 1]}) == {"[redacted]": ["[redacted]", 1]}
     assert "s3cr" not in repr(redactor)
+    assert Redactor(['pa"ss\\wörd']).text(r'{"it": "pa\"ss\\wörd", "or": "pa\"ss\\w\u00f6rd"}') == (
+        '{"it": "[redacted]", "or": "[redacted]"}'
+    )
 
 
 def test_marks_are_stable_and_differ_by_domain_tool_and_key() -> None:

@@ -349,3 +349,53 @@ async def test_a_servers_token_opens_no_other_vendor() -> None:
     async with Playground() as playground:
         server = jira_server(playground.jira.url, personal_token=playground.credentials.github)
         assert isinstance(await failing(server, "get_issue", {"key": "PROJ-42"}), Refused)
+
+
+KEYED: list[tuple[str, str, dict[str, Any], dict[str, int]]] = [
+    ("github", "create_issue", {"title": "t"}, {"issue.created": 1}),
+    ("jira", "create_issue", {"project": "PROJ", "summary": "s"}, {"issue.created": 1}),
+    ("slack", "send_message", {"channel": "releases", "text": "x"}, {"message.posted": 1}),
+]
+
+
+def served(playground: Playground, name: str) -> DomainServer:
+    """The named server over the playground."""
+    environment: dict[str, Any] = playground.environment()
+    command, build = BUILDS[name]
+    return build(Values(command.variables, environment[name]), [])
+
+
+@pytest.mark.parametrize(("name", "tool", "arguments", "effects"), KEYED)
+async def test_two_calls_at_once_with_one_key_write_once(
+    name: str, tool: str, arguments: dict[str, Any], effects: dict[str, int]
+) -> None:
+    async with Playground() as playground, asyncio.timeout(15):
+        server = served(playground, name)
+        async with asyncio.TaskGroup() as tasks:
+            both = [tasks.create_task(server.call_tool(tool, {**arguments, "idempotency_key": "k"})) for _ in "12"]
+        shown = [task.result().structured_content for task in both]
+        assert playground.effects[name] == effects
+    assert sorted(found["created"] for found in shown if found is not None) == [False, True]
+
+
+@pytest.mark.parametrize(("name", "tool", "arguments", "effects"), KEYED)
+async def test_a_cancelled_call_frees_its_key(
+    name: str, tool: str, arguments: dict[str, Any], effects: dict[str, int]
+) -> None:
+    async with Playground() as playground, asyncio.timeout(15):
+        server = served(playground, name)
+        await playground.set_trouble(name, {"kind": "slow", "seconds": 3600, "times": 1})
+        held = asyncio.Event()
+
+        async def hold(seconds: float) -> None:
+            held.set()
+            await asyncio.sleep(seconds)
+
+        playground._vendors[name]._sleep = hold
+        first = asyncio.create_task(server.call_tool(tool, {**arguments, "idempotency_key": "k"}))
+        await held.wait()
+        first.cancel()
+        await asyncio.wait([first])
+        assert first.cancelled()
+        await server.call_tool(tool, {**arguments, "idempotency_key": "k"})
+        assert playground.effects[name] == effects

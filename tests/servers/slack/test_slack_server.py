@@ -102,10 +102,10 @@ async def test_messages_page_by_cursor(slack: DomainServer) -> None:
         await call(slack, "send_message", channel="general", text=str(number))
     texts: list[str] = []
     cursor = None
-    while cursor != "":
+    while cursor != "end":
         page = await call(slack, "list_messages", channel="general", limit=2, cursor=cursor)
         texts += [message["text"] for message in page["items"]]
-        cursor = page["next_cursor"]
+        cursor = page["next_cursor"] or "end"
     assert texts == ["4", "3", "2", "1", "0"]
 
 

@@ -45,7 +45,8 @@ def command(
     wanted = arguments.pairs(given)
 
     async def work() -> tuple[Outcome, bool]:
-        async with session.connected(session.configured(config), [server], ask=asking.asker(yes=yes)) as motet:
+        ask = asking.asker(yes=yes)
+        async with session.connected(session.configured(config), [server], ask=ask, settle=False) as motet:
             outcome = await motet.attempt(server, name, wanted, timeout=timeout, key=key)
             return outcome, session.repeatable(motet, server, name, wanted, key)
 

@@ -36,7 +36,7 @@ def command(
     from motet.cli import session
 
     async def work() -> Reading:
-        async with session.connected(session.configured(config)) as motet:
+        async with session.connected(session.configured(config), settle=False) as motet:
             return await motet.read_resources(uris)
 
     reading = session.run(work)

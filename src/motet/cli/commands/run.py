@@ -9,16 +9,28 @@ import click
 from motet.cli import arguments, exits, options, output
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from motet.calls import Json
+    from motet.config.model import Config
+    from motet.engine.durable import Durable
+    from motet.engine.functions import FunctionRun
     from motet.engine.memory import Dry, Run
     from motet.engine.report import Report
+    from motet.orchestrator.orchestrator import Orchestrator
+    from motet.workflow.model import Workflow
 
 
 @click.command(short_help="Run a workflow.")
 @click.argument("file", type=click.Path())
 @click.option("-i", "--input", "given", metavar="KEY=TEXT", multiple=True, help="An input; KEY:=JSON for lists.")
+@click.option("--id", "run_id", metavar="TEXT", help="The run's id; the same id again goes on with that run.")
+@click.option("--key", metavar="TEXT", help="Idempotency key: a run that has it already is gone on with.")
+@click.option("--memory", is_flag=True, help="Keep no journal: the run ends with this process.")
 @click.option("--dry-run", is_flag=True, help="Resolve and check everything, send nothing; show what would be sent.")
 @click.option("--reads", is_flag=True, help="With --dry-run: do perform what only reads.")
 @click.option("--yes", is_flag=True, help="Say yes to every approval.")
+@options.journal
 @options.config
 @options.json
 @click.pass_context
@@ -27,50 +39,92 @@ def command(
     *,
     file: str,
     given: tuple[str, ...],
+    run_id: str | None,
+    key: str | None,
+    memory: bool,
     dry_run: bool,
     reads: bool,
     yes: bool,
+    journal: str | None,
     config: str | None,
     as_json: bool,
 ) -> None:
     """Run a workflow and print its report.
 
-    The workflow is checked first; nothing runs while there is a mistake in it. Ctrl-C cancels the run and takes back
-    what it did, where the workflow says how; a second Ctrl-C abandons it.
+    The workflow is checked first; nothing runs while there is a mistake in it. The run is kept in a journal: it
+    survives this process, and `motet resume` goes on with it. Ctrl-C pauses it. With --memory Ctrl-C cancels the run
+    and takes back what it did, where the workflow says how; a second Ctrl-C abandons it.
 
     \b
     motet run chain.yaml -i repo=acme/app -i ticket=PROJ-42
     """
-    from motet.cli import asking, board, flows, session
+    from motet.cli import flows, session
     from motet.workflow.loading import load
 
     if reads and not dry_run:
         raise click.UsageError("--reads belongs to --dry-run")
-    dry: Dry = ("reads" if reads else "plan") if dry_run else ""
+    if memory and (run_id or key):
+        raise click.UsageError("--id and --key belong to a run with a journal")
     settings = session.configured(config)
     workflow = load(file)
     inputs = flows.typed(workflow, arguments.pairs(given, what="input"))
+    paused = False
+    if memory or dry_run:
+        dry: Dry = ("reads" if reads else "plan") if dry_run else ""
+        report = session.run(lambda: _in_memory(settings, workflow, inputs, dry=dry, yes=yes))
+    else:
+        report, paused = session.run(lambda: _durable(settings, journal, workflow, inputs, run_id, key, yes=yes))
+    finish(ctx, report, paused=paused, as_json=as_json)
 
-    async def work() -> Report:
-        with board.shown(board.Board.of(workflow)) as view:
-            ask = asking.asker(yes=yes, paused=view.paused)
-            needed = flows.servers_of(workflow)
-            async with session.connected(settings, needed, emit=view.tell, ask=ask) as motet:
-                run = motet.begin(workflow, inputs, dry=dry)
-                with session.interruptible(lambda: _stop(run)):
-                    report = await run.drive()
-                view.settle(report)
-                return report
 
-    report = session.run(work)
+def finish(ctx: click.Context, report: Report, *, paused: bool, as_json: bool) -> None:
+    """Print the report and leave with its code."""
     if as_json:
         output.emit_json(report.to_json())
     else:
         click.echo(output.clean(report.to_text(), limit=1 << 24))
+    if paused:
+        ctx.exit(exits.INTERRUPTED)
     as_planned = report.dry and report.status == "partial"  # nothing was sent, so nothing is there
     ctx.exit(exits.COMPLETE if as_planned else exits.of_status(report.status))
 
 
-def _stop(run: Run) -> None:
+async def _durable(
+    settings: Config,
+    journal: str | None,
+    workflow: Workflow,
+    inputs: Mapping[str, Json],
+    run_id: str | None,
+    key: str | None,
+    *,
+    yes: bool,
+) -> tuple[Report, bool]:
+    from motet.cli import runs
+    from motet.orchestrator import checking
+
+    async def begin(ledger: Durable, motet: Orchestrator) -> str:
+        checked = checking.runnable(motet.check(workflow), workflow.path)
+        return await ledger.start(checked, inputs, run=run_id, key=key)
+
+    return await runs.driven(settings, journal, workflow, begin, runs.drive, yes=yes)
+
+
+async def _in_memory(
+    settings: Config, workflow: Workflow, inputs: Mapping[str, Json], *, dry: Dry, yes: bool
+) -> Report:
+    from motet.cli import asking, board, flows, session
+
+    with board.shown(board.Board.of(workflow)) as view:
+        ask = asking.asker(yes=yes, paused=view.paused)
+        needed = flows.servers_of(workflow)
+        async with session.connected(settings, needed, emit=view.tell, ask=ask, settle=False) as motet:
+            run = motet.begin(workflow, inputs, dry=dry)
+            with session.interruptible(lambda: _stop(run)):
+                report = await run.drive()
+            view.settle(report)
+            return report
+
+
+def _stop(run: Run | FunctionRun) -> None:
     output.say("stopping: what was done is taken back where the workflow says how (Ctrl-C again abandons the run)")
     run.cancel("Ctrl-C")

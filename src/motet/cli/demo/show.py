@@ -256,10 +256,11 @@ def summary(outcome: Outcome) -> None:
     rows = [
         (name, report.status, _result(name, report), lacks(report) or "-") for name, report in outcome.reports.items()
     ]
+    output.say()
     output.table(("pattern", "status", "result", "missing"), rows)
     for health, when in ((outcome.before, "before"), (outcome.after, "after")):
         if health is not None:
-            click.echo(f"{when:<7} GET {health.url} -> {health.status} {output.clean_line(health.body)}")
+            click.echo(f"the service {when}: GET {health.url} -> {health.status} {output.clean_line(health.body)}")
     message = _output(outcome.reports.get("chain")).get("message")
     if message:
         click.echo(f"#releases heard: {output.clean_line(message)}")

@@ -15,7 +15,7 @@ from motet.workflow.expressions.compiling import Run, compiled
 from motet.workflow.expressions.infer import Facts, Finding, inferred
 from motet.workflow.expressions.parser import parse
 from motet.workflow.expressions.runtime import BUDGET, Frame, plain
-from motet.workflow.expressions.tree import Expr, measure, points, reads_of
+from motet.workflow.expressions.tree import Expr, points, reads_of
 from motet.workflow.shapes import Shape
 
 _PASSING = frozenset((dict, list, str, int, bool, type(None)))
@@ -53,11 +53,6 @@ class Expression:
         tree = parse(text)
         run, slots = compiled(tree)
         return Expression(text, tree, reads_of(tree), slots, run, points(tree))
-
-    @property
-    def weight(self) -> int:
-        """How many nodes its tree has."""
-        return measure(self.tree)[0]
 
     def check(
         self, names: Mapping[str, Shape], known: Facts | None = None, *, suggest: bool = True

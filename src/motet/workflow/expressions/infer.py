@@ -7,10 +7,9 @@ is a warning; what can never be is an error.
 
 from __future__ import annotations
 
-from collections import ChainMap
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, cast
+from typing import Literal, TypeAlias
 
 from motet.workflow.expressions.compiling import forms_of
 from motet.workflow.expressions.library import Function
@@ -110,13 +109,14 @@ def inferred(
 
     `suggest`: look for the names that were probably meant, which takes time.
     """
-    checker = _Checker(ChainMap({}, cast("MutableMapping[str, Shape]", names)), known, suggest=suggest)
+    checker = _Checker(names, known, suggest=suggest)
     return checker.shape(tree), checker.findings
 
 
 class _Checker:
-    def __init__(self, scope: ChainMap[str, Shape], known: Facts, *, suggest: bool) -> None:
-        self.scope: ChainMap[str, Shape] = scope
+    def __init__(self, names: Mapping[str, Shape], known: Facts, *, suggest: bool) -> None:
+        self.names = names
+        self.local: dict[str, Shape] = {}
         self.known = known
         self.suggest = suggest
         self.findings: list[Finding] = []
@@ -127,6 +127,9 @@ class _Checker:
 
     def doubt(self, message: str, at: int, width: int, hint: str, code: str) -> None:
         self.findings.append(Finding(message, at, width, hint, "warning", code))
+
+    def found(self, name: str) -> Shape | None:
+        return self.local.get(name) or self.names.get(name)
 
     def near(self, name: str, known: Iterable[str]) -> str:
         return nearby(name, known) if self.suggest else ""
@@ -140,13 +143,13 @@ class _Checker:
 
     def bound(self, name: str, given: Shape, node: Expr, known: Facts | None = None) -> Shape:
         """The shape of a node in which a name stands for something else."""
-        before, outer = self.known, self.scope
+        before, outer = self.known, self.local
         self.known = {path: fact for path, fact in before.items() if path[0] != name} | dict(known or {})
-        self.scope = outer.new_child({name: given})
+        self.local = {**outer, name: given}
         try:
             return self.shape(node)
         finally:
-            self.known, self.scope = before, outer
+            self.known, self.local = before, outer
 
     def shape(self, node: Expr) -> Shape:  # noqa: C901 - one line for each kind of node
         match node:
@@ -191,12 +194,15 @@ class _Checker:
 
     def ident(self, node: Ident) -> Shape:
         name = node.name
-        if name in self.scope:
-            return self.scope[name]
+        found = self.found(name)
+        if found is not None:
+            return found
         if name in TYPE_NAMES:
             return TYPE
         hint = (
-            f"CEL writes `{_WORDS[name]}`" if name in _WORDS else self.near(name, self.scope) or _OTHERS.get(name, "")
+            f"CEL writes `{_WORDS[name]}`"
+            if name in _WORDS
+            else self.near(name, [*self.names, *self.local]) or _OTHERS.get(name, "")
         )
         return self.wrong(f"unknown name `{name}`", node.at, len(name), hint, "name")
 
@@ -218,6 +224,8 @@ class _Checker:
     def member(self, node: Select, owner: Shape, *, quiet: bool) -> Shape:
         """`quiet`: absence is being asked about, so only a name that can never be there is an error."""
         field, at, width = node.field, node.at, len(node.field)
+        if isinstance(owner, Object) and (quiet or field in owner.required) and field in owner.fields:
+            return owner.fields[field]
         if not quiet:
             owner = self.nonnull(owner, node.operand, at, width)
         results: list[Shape] = []
@@ -247,7 +255,7 @@ class _Checker:
 
     def record_of(self, node: Select) -> str:
         """`ticket.ok`, where the record of the step was meant."""
-        steps = seen(self.scope.get("steps", DYN))
+        steps = seen(self.names.get("steps", DYN))
         if not isinstance(node.operand, Ident) or not isinstance(steps, Object):
             return ""
         record = seen(steps.fields.get(node.operand.name, DYN))
@@ -354,7 +362,9 @@ class _Checker:
             case ((Ident(one) | Select(field=one)), Ident(two)) if (
                 node.right.at == node.at + 1 and node.left.at + len(one) == node.at
             ):
-                known = two in self.scope and (not isinstance(node.left, Ident) or one in self.scope)
+                known = self.found(two) is not None and (
+                    not isinstance(node.left, Ident) or self.found(one) is not None
+                )
                 return "" if known else f"{one}-{two}"
             case _:
                 return ""
@@ -501,11 +511,11 @@ class _Checker:
         test = node.args[0] if len(node.args) == 2 or node.kind in ("filter", "all", "exists", "exists_one") else None
         known: Facts = {}
         if test is not None:
-            before, outer = self.known, self.scope
+            before, outer = self.known, self.local
             self.known = {path: fact for path, fact in before.items() if path[0] != node.name}
-            self.scope = outer.new_child({node.name: item})
+            self.local = {**outer, node.name: item}
             self.truth(test)
-            self.known, self.scope = before, outer
+            self.known, self.local = before, outer
             known = facts(test, truth=True)
         match node.kind:
             case "filter":

@@ -1,0 +1,28 @@
+"""`motet approve`."""
+
+from __future__ import annotations
+
+import click
+
+from motet.cli import options
+
+
+@click.command(short_help="Say yes to an approval that a run waits for.")
+@click.argument("run")
+@click.argument("step")
+@click.option("--note", default="", metavar="TEXT", help="Why; kept with the run.")
+@options.journal
+@options.config
+@options.json
+def command(*, run: str, step: str, note: str, journal: str | None, config: str | None, as_json: bool) -> None:
+    """Say yes to an approval. `motet resume RUN` goes on with the run."""
+    from motet.cli import runs
+
+    runs.say(
+        config,
+        journal,
+        lambda ledger: ledger.approve(run, step, who=runs.who(), note=note),
+        told=f"{step} of run {run}: approved",
+        run=run,
+        as_json=as_json,
+    )

@@ -1,0 +1,49 @@
+"""`motet show`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from motet.cli import exits, options, output
+
+if TYPE_CHECKING:
+    from motet.engine.report import Report
+    from motet.workflow.entries import Entry
+
+
+@click.command(short_help="One run: its report, or everything it has done.")
+@click.argument("run")
+@click.option("--history", is_flag=True, help="Every entry of its journal, in order.")
+@options.journal
+@options.config
+@options.json
+@click.pass_context
+def command(
+    ctx: click.Context, *, run: str, history: bool, journal: str | None, config: str | None, as_json: bool
+) -> None:
+    """Show how a run stands; the exit code is that of its status."""
+    from motet.cli import runs, session
+
+    settings = session.configured(config)
+
+    async def work() -> tuple[Report, list[Entry]]:
+        async with runs.journal(settings, journal) as ledger:
+            return await ledger.show(run), await ledger.history(run) if history else []
+
+    report, entries = session.run(work)
+    if as_json:
+        output.emit_json({**report.to_json(), **({"history": [_json(entry) for entry in entries]} if history else {})})
+    else:
+        click.echo(output.clean(report.to_text(), limit=1 << 24))
+        for entry in entries:
+            told = _json(entry)
+            click.echo(output.clean_line(f"{told.pop('type')} {told}", limit=500))
+    ctx.exit(exits.of_status(report.status))
+
+
+def _json(entry: Entry) -> dict[str, Any]:
+    import msgspec
+
+    return msgspec.to_builtins(entry)
