@@ -25,13 +25,18 @@ $(NODE): $(STAMP) tests/node/package.json tests/node/package-lock.json
 	@$(BIN)/python tests/node/install.py >/dev/null
 	@touch $(NODE)
 
+CONTRACTS := .cache/contracts/.fetched
+$(CONTRACTS): $(STAMP) tests/servers/contracts/fetch.py
+	@$(BIN)/python tests/servers/contracts/fetch.py >/dev/null
+	@touch $(CONTRACTS)
+
 demo: $(DEMO)    ## the three patterns with every server up, then once more with Jira broken
 	@$(BIN)/python -m motet demo --twice --break jira; code=$$?; test $$code -eq 3 || exit $$code
 
-test: $(NODE)    ## all tests
+test: $(NODE) $(CONTRACTS) ## all tests
 	@$(BIN)/python -m pytest -n 2 -q
 
-check: $(NODE)   ## what CI runs: format, lint, types, import contracts, tests
+check: $(NODE) $(CONTRACTS) ## what CI runs: format, lint, types, import contracts, tests
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/lint-imports --no-cache
@@ -44,6 +49,8 @@ format: $(STAMP) ## format and fix
 
 bench: $(STAMP)  ## measure: ratios in one run, medians; writes bench/RESULTS.md
 	@$(BIN)/python -m bench
+
+contracts: $(CONTRACTS) ## the vendors' OpenAPI documents, cut to the paths in use
 
 conformance: $(STAMP) ## the official suite against our client, both revisions
 	@$(BIN)/python -m conformance.run

@@ -232,29 +232,34 @@ async def http_rows() -> list[Row]:
 async def lag_rows() -> list[Row]:
     """How long others wait while a large answer is read."""
     found: list[Row] = []
-    loop = asyncio.get_running_loop()
-    nasty = str(Path(__file__).parent.parent / "tests" / "nasty" / "s06_huge_result.py")
     for name, size in (("a 50 MB answer, over the cap", 50_000_000), ("a 16 MB answer, under the cap", 16_000_000)):
-        transport = StdioTransport(sys.executable, (nasty,), {"NASTY_BYTES": str(size)})
-        connection = await open_connection(
-            ServerConfig("big", transport), deadline=loop.time() + 10, on_changed=lambda _: None
-        )
-        worst = 0.0
-
-        async def watch() -> None:
-            nonlocal worst
-            while True:
-                began = loop.time()
-                await asyncio.sleep(0.001)
-                worst = max(worst, loop.time() - began - 0.001)
-
-        watcher = asyncio.create_task(watch())
-        async with asyncio.TaskGroup() as group:
-            group.create_task(_ignoring(connection.send(Call(server="big", name="big"))))
-        watcher.cancel()
-        await connection.close(within=5)
+        holds = [await longest_hold(size) for _ in range(5)]
+        worst = statistics.median(holds)
         found.append(Row(f"{name}: longest hold of the loop", f"{worst * 1000:.0f} ms", "≤ 50 ms", worst <= 0.05))
     return found
+
+
+async def longest_hold(size: int) -> float:
+    """Seconds that the event loop was held at most while an answer of `size` bytes came in."""
+    loop = asyncio.get_running_loop()
+    nasty = str(Path(__file__).parent.parent / "tests" / "nasty" / "s06_huge_result.py")
+    transport = StdioTransport(sys.executable, (nasty,), {"NASTY_BYTES": str(size)})
+    config = ServerConfig("big", transport)
+    connection = await open_connection(config, deadline=loop.time() + 10, on_changed=lambda _: None)
+    worst = 0.0
+
+    async def watch() -> None:
+        nonlocal worst
+        while True:
+            began = loop.time()
+            await asyncio.sleep(0.001)
+            worst = max(worst, loop.time() - began - 0.001)
+
+    watcher = asyncio.create_task(watch())
+    await _ignoring(connection.send(Call(server="big", name="big")))
+    watcher.cancel()
+    await connection.close(within=5)
+    return worst
 
 
 async def _ignoring(work: Awaitable[object]) -> None:

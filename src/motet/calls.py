@@ -125,7 +125,7 @@ class Call(msgspec.Struct, kw_only=True):
     on_late: Callable[[Reply | CallError], None] | None = None
     """Told when an answer comes for an attempt that was given up. Must not block."""
     written: bool = False
-    """Set by the wire once the current attempt may have reached the server: what `sent` of a cancelled call depends on."""
+    """Set by the wire once this attempt may have reached the server: `sent` of a cancelled call depends on it."""
     meta: dict[str, Json] | None = None
     """More `_meta` for the request (`traceparent`, …)."""
 

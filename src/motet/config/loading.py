@@ -359,6 +359,8 @@ def _transport(
             scopes=tuple(table.auth.scopes),
             grant=table.auth.grant,
             redirect_port=table.auth.redirect_port,
+            issuer=table.auth.issuer,
+            client_metadata_url=table.auth.client_metadata_url,
         )
     headers = {key: filled(text, "headers", key) for key, text in table.headers.items()}
     return HttpTransport(url, headers, "sse" if table.type == "sse" else "http", auth)

@@ -107,6 +107,8 @@ class AuthTable(Strict):
     scopes: list[str] = []
     grant: Literal["authorization_code", "client_credentials"] = "authorization_code"
     redirect_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    issuer: str | None = None
+    client_metadata_url: str | None = None
 
 
 class Shared(Strict):

@@ -351,7 +351,9 @@ class StdioLink(Channel, asyncio.SubprocessProtocol):
         self._child = cast("asyncio.SubprocessTransport", transport)  # it may exit before `spawn` has it
         self._stdin = cast("asyncio.WriteTransport", self._child.get_pipe_transport(0))
         self._stdin.set_write_buffer_limits(high=0)
-        self._watched = os.dup(self._stdin.get_extra_info("pipe").fileno())
+        pipe = self._stdin.get_extra_info("pipe")
+        if not pipe.closed:  # it is, when the process has gone already
+            self._watched = os.dup(pipe.fileno())
 
     def process_exited(self) -> None:
         self._exit = self._child.get_returncode()
