@@ -52,7 +52,7 @@ def test_the_python_in_the_readme_compiles(code: str):
 def test_every_bundled_server_is_in_the_readme():
     folder = ROOT / "src" / "motet_servers"
     servers = {path.parent.name for path in folder.glob("*/__main__.py")} - {"playground"}
-    assert servers == set(re.findall(r"^\| (\w+) \| `\w+://` \|", README, re.M))
+    assert servers == set(re.findall(r"^\| \[?(\w+)\]?(?:\([\w./]+\))? \| `\w+://` \|", README, re.M))
 
 
 def test_the_example_configuration_gives_each_server_what_it_reads_and_nothing_else():
