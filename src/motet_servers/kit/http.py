@@ -90,7 +90,8 @@ class ApiClient:
         self._origin = origin(self.base)
         self._max_bytes = max_bytes
         self._explain = explain or _plain_words
-        self._client = httpx2.AsyncClient(
+        self._open: httpx2.AsyncClient | None = None
+        self._make = lambda: httpx2.AsyncClient(
             headers={"User-Agent": "motet", **(headers or {})},
             auth=auth,
             timeout=timeout,
@@ -109,8 +110,16 @@ class ApiClient:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the connections."""
-        await self._client.aclose()
+        """Close the connections. A later request opens new ones: a server object may be served more than once."""
+        client, self._open = self._open, None
+        if client is not None:
+            await client.aclose()
+
+    @property
+    def _client(self) -> httpx2.AsyncClient:
+        if self._open is None:
+            self._open = self._make()
+        return self._open
 
     async def get(self, path: str, *, params: Mapping[str, Any] | None = None, **options: Any) -> Any:
         """GET, and the JSON of the answer."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from fastmcp import Client
 from mcp.shared.exceptions import MCPError
 
 from motet_servers.github.__main__ import COMMAND as GITHUB
@@ -363,6 +364,22 @@ def served(playground: Playground, name: str) -> DomainServer:
     environment: dict[str, Any] = playground.environment()
     command, build = BUILDS[name]
     return build(Values(command.variables, environment[name]), [])
+
+
+@pytest.mark.parametrize("name", URLS)
+async def test_a_server_object_can_be_served_again(name: str) -> None:
+    tool, arguments = {
+        "github": ("get_issue", {"number": 1}),
+        "jira": ("get_issue", {"key": "PROJ-42"}),
+        "slack": ("get_channel", {"channel": "releases"}),
+    }[name]
+    async with Playground() as playground:
+        server = served(playground, name)
+        answers: list[Any] = []
+        for _ in "12":
+            async with Client(server) as client:
+                answers.append((await client.call_tool(tool, arguments)).structured_content)
+    assert answers[0] == answers[1] is not None
 
 
 @pytest.mark.parametrize(("name", "tool", "arguments", "effects"), KEYED)
