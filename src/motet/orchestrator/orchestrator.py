@@ -7,13 +7,13 @@ It builds policy, redactor and defaults from the configuration, hands them to th
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Coroutine, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
-from motet.calls import Ask, Call, Failed, Json, Method, Outcome, PromptResult, ResourceResult, Retry, ToolResult
+from motet.calls import Ask, Failed, Json, Method, Outcome, PromptResult, ResourceResult, Retry, ToolResult
 from motet.config.loading import load_config
 from motet.config.model import Config
 from motet.config.secrets import Redactor
@@ -127,7 +127,7 @@ class Orchestrator:
 
     # -- one call -----------------------------------------------------------------------------------------------------
 
-    async def attempt(
+    def attempt(
         self,
         server: str,
         tool: str,
@@ -136,13 +136,13 @@ class Orchestrator:
         timeout: float | None = None,
         retry: Retry | None = None,
         key: str | None = None,
-    ) -> Outcome:
+    ) -> Coroutine[Any, Any, Outcome]:
         """What came of one tool call, as a value; never raises CallError.
 
         `timeout` is seconds for one attempt, `retry` stands in for the server's setting, `key` is an idempotency key
         that goes into the argument the tool declares for it and makes the call repeatable.
         """
-        return await self._attempt(server, "tools/call", tool, arguments, timeout=timeout, retry=retry, key=key)
+        return self._attempt(server, "tools/call", tool, arguments, timeout=timeout, retry=retry, key=key)
 
     async def call_tool(
         self,
@@ -155,8 +155,8 @@ class Orchestrator:
         key: str | None = None,
     ) -> ToolResult:
         """The tool's answer. Raises CallError; `isError` raises ToolError."""
-        outcome = await self.attempt(server, tool, arguments, timeout=timeout, retry=retry, key=key)
-        return cast("ToolResult", outcome.result())
+        call = self.host.prepare(server, "tools/call", tool, arguments, key=key, timeout=timeout, retry=retry)
+        return cast("ToolResult", (await self.host.attempt(call)).result())
 
     async def get_prompt(self, server: str, name: str, arguments: Mapping[str, str] | None = None) -> PromptResult:
         """A server's prompt, filled in. Raises CallError."""
@@ -186,7 +186,7 @@ class Orchestrator:
                 servers[uri] = self.catalog.route(uri, server)
         return Reading(found, missing, servers)
 
-    async def _attempt(
+    def _attempt(
         self,
         server: str,
         method: Method,
@@ -196,14 +196,12 @@ class Orchestrator:
         timeout: float | None = None,
         retry: Retry | None = None,
         key: str | None = None,
-    ) -> Outcome:
+    ) -> Coroutine[Any, Any, Outcome]:
         try:
-            call: Call = self.host.prepare(
-                server, method, name, dict(arguments or {}), key=key, timeout=timeout, retry=retry
-            )
+            call = self.host.prepare(server, method, name, arguments, key=key, timeout=timeout, retry=retry)
         except CallError as error:
-            return Failed(error)
-        return await self.host.attempt(call)
+            return _settled(Failed(error))
+        return self.host.attempt(call)
 
     # -- whole workflows ----------------------------------------------------------------------------------------------
 
@@ -278,6 +276,11 @@ class Orchestrator:
             parallel=self.config.parallel,
             dry=dry,
         )
+
+
+async def _settled(outcome: Outcome) -> Outcome:
+    """An outcome that is known already."""
+    return outcome
 
 
 def _secret_values(config: Config) -> Iterator[str]:

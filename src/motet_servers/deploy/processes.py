@@ -29,6 +29,8 @@ class Health:
     reason: str | None = None
     status: int | None = None
     body: str | None = None
+    final: bool = False
+    """Will a process of its own not answer otherwise, however long it is waited for?"""
 
 
 class Failed(DomainError):
@@ -112,6 +114,8 @@ class Processes:
                         last = Health(ok=False, reason="its process ended")
                         break
                     last = await self.probe(version, port)
+                    if last.final and service is not None:
+                        break
                     if not last.ok:
                         await asyncio.sleep(BETWEEN)
         except TimeoutError:
@@ -139,7 +143,7 @@ class Processes:
             return Health(ok=False, reason=f"{expected.path} answered {status}", status=status, body=shown)
         answers_as = _version_in(body)
         if answers_as is not None and answers_as.lstrip("v") != version.lstrip("v"):
-            return Health(ok=False, reason=f"it answers as version {answers_as}", status=status, body=shown)
+            return Health(ok=False, reason=f"it answers as version {answers_as}", status=status, body=shown, final=True)
         return Health(ok=True, status=status, body=shown)
 
     async def _log_tail(self, version: str) -> str:

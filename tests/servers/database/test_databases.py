@@ -19,6 +19,7 @@ from motet_servers.kit.errors import InvalidInput, Refused
 from motet_servers.kit.settings import SettingsError
 
 Database = Any
+pytestmark = pytest.mark.timeout(60)  # the first test of a process starts PostgreSQL
 ADA = {"id": 1, "name": "Ada", "born": "1815-12-10"}
 
 

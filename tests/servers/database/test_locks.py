@@ -14,6 +14,7 @@ from motet_servers.database.server import Settings
 
 FOREVER = "with recursive n (i) as (select 1 union all select i + 1 from n) select count(*) from n"
 Opened = Any
+pytestmark = pytest.mark.timeout(60)  # the first test of a process starts PostgreSQL
 Pg = Any
 
 
