@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from motet.catalog.boundary import Exposure, Pattern, configured_boundary, declared_boundary
@@ -110,6 +110,7 @@ def test_patterns(pattern: str, uri: str, fits: bool) -> None:
     assert Pattern(pattern).matches(uri) is fits
 
 
+@settings(deadline=None)
 @given(st.text(max_size=30), st.text(max_size=30).filter(lambda text: text.isprintable()))
 def test_any_text_is_a_pattern_and_matches_itself_where_it_has_no_wildcard(pattern: str, uri: str) -> None:
     if pattern.isprintable():
@@ -230,6 +231,7 @@ KEYS = st.sampled_from(["name", "uri", "inputSchema", "outputSchema", "type", "p
 LEAVES = st.none() | st.booleans() | st.text() | st.integers()
 
 
+@settings(deadline=None)
 @given(st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(KEYS, inner)))
 def test_no_entry_whatever_it_is_raises(entry: Any) -> None:
     for read in (read_resources, read_templates, read_prompts):

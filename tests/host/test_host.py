@@ -482,6 +482,21 @@ def test_definitions_are_remembered_between_runs(tmp_path: Path) -> None:
     assert len(list((tmp_path / "servers").iterdir())) == 1
 
 
+def test_what_another_process_accepts_counts_here_too(tmp_path: Path) -> None:
+    async def main() -> None:
+        server = FakeServer(tools=[tool("echo", "old")])
+        async with host_of({"s": server}, state=str(tmp_path)) as host:
+            server.change([tool("echo", "new")])
+            await asyncio.sleep(0.2)
+            assert isinstance(error_of(await call(host, "s")), ToolChanged)
+            async with host_of({"s": FakeServer(tools=[tool("echo", "new")])}, state=str(tmp_path)) as other:
+                assert [one.tool for one in other.differences("s")] == ["echo"]
+                other.trust("s")
+            assert brief(await call(host, "s"))[0] == "done"
+
+    asyncio.run(main())
+
+
 def test_what_cannot_be_read_is_not_remembered(tmp_path: Path) -> None:
     async def main() -> None:
         async with host_of({"s": FakeServer()}, state=str(tmp_path)) as host:

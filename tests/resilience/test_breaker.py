@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from motet.resilience.breaker import Breaker, BreakerSettings, Verdict
@@ -158,6 +158,7 @@ def test_switched_off_it_never_opens() -> None:
     assert after("f" * 50, BreakerSettings(enabled=False)).state == "closed"
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.sampled_from(["admit", "success", "failure", "none", "wait", "renew"]), st.floats(0.01, 40.0)),

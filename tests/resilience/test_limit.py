@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from motet.resilience.limit import Room
@@ -49,6 +49,7 @@ def test_who_steps_out_gets_no_place() -> None:
     assert room.free == 1
 
 
+@settings(deadline=None)
 @given(st.integers(1, 4), st.integers(0, 4), st.lists(st.sampled_from(["enter", "leave", "give up"]), max_size=60))
 def test_no_place_is_lost_or_made(places: int, queue: int, steps: list[str]) -> None:
     room: Room[int] = Room(places, queue)

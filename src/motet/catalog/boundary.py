@@ -35,7 +35,7 @@ class Pattern:
 
     def matches(self, uri: str) -> bool:
         """Does it claim this address? Schemes are compared without case."""
-        return _matcher(_folded(self.text))(_folded(uri)) is not None
+        return bool(_matcher(_folded(self.text))(_folded(uri)))
 
     @property
     def specific(self) -> tuple[bool, int, int]:
@@ -53,6 +53,12 @@ class Pattern:
 @lru_cache(maxsize=4096)
 def _matcher(text: str) -> Callable[[str], object]:
     """Linear in the address, whatever the pattern. `{name}` of RFC 6570 stays within a segment, `{+name}` does not."""
+    first = _WILD.search(text)
+    if first is None:
+        return lambda uri: uri == text
+    if first.group() == "**" and first.end() == len(text):  # nearly every boundary
+        fixed = text[: first.start()]
+        return lambda uri: uri.startswith(fixed)
     parts: list[str] = []
     end = 0
     for wild in _WILD.finditer(text):

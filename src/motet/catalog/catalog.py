@@ -110,7 +110,7 @@ class Catalog:
         if not scheme_of(uri) or not uri.isprintable():
             raise UnknownAddress(f"`{uri[:200]}` is no URI", server="", hint="write SCHEME://… or SERVER=SCHEME://…")
         for claims in self._claims:
-            owners = _most_specific(claims, uri)
+            owners = _most_specific([*claims.get(scheme_of(uri), ()), *claims.get("", ())], uri)
             if len(owners) == 1:
                 return owners[0], uri
             if owners:
@@ -153,19 +153,17 @@ class Catalog:
         return Catalog({name: from_json(part) for name, part in servers.items()})
 
     @cached_property
-    def _claims(self) -> tuple[list[tuple[Pattern, str, str]], list[tuple[Pattern, str, str]]]:
-        """(pattern, server, who declared it): first what boundaries claim, then what is merely listed."""
-        declared = [
-            (Pattern(uri), part.name, part.boundary.declared_by)
-            for part in self.servers.values()
-            if part.boundary is not None
-            for uri in part.boundary.uris
-        ]
-        listed = [
-            (Pattern(uri), part.name, "server")
-            for part in self.servers.values()
-            for uri in (*(one.uri for one in part.resources), *(one.uri_template for one in part.templates))
-        ]
+    def _claims(self) -> tuple[_Claims, _Claims]:
+        """First what boundaries claim, then what is merely listed."""
+        declared: _Claims = {}
+        listed: _Claims = {}
+        for part in self.servers.values():
+            boundary = part.boundary
+            for uri in boundary.uris if boundary is not None else ():
+                by = "" if boundary is None else boundary.declared_by
+                declared.setdefault(scheme_of(uri), []).append((Pattern(uri), part.name, by))
+            for uri in (*(one.uri for one in part.resources), *(one.uri_template for one in part.templates)):
+                listed.setdefault(scheme_of(uri), []).append((Pattern(uri), part.name, "server"))
         return declared, listed
 
     def _missing(self, part: ServerCatalog, what: str, name: str, there: Mapping[str, object]) -> Exception:
@@ -179,13 +177,17 @@ class Catalog:
         )
 
     def _near_scheme(self, uri: str) -> str:
-        return _nearest(scheme_of(uri), {pattern.scheme: None for claims in self._claims for pattern, _, _ in claims})
+        return _nearest(scheme_of(uri), {scheme: None for claims in self._claims for scheme in claims})
 
     def _unlisted(self) -> str:
         unknown = [part.name for part in self.servers.values() if not part.known]
         if unknown:
             return f"not listed yet: {', '.join(unknown[:10])}; a `boundary` in the config makes its addresses known"
         return "declare one with `boundary` in the config, or name the server: SERVER=URI"
+
+
+_Claims = dict[str, list[tuple[Pattern, str, str]]]
+"""Scheme -> (pattern, server, who declared it); under "" what names no scheme."""
 
 
 def _most_specific(claims: list[tuple[Pattern, str, str]], uri: str) -> tuple[str, ...]:

@@ -159,7 +159,7 @@ class Host:
         return HostedServer(
             config,
             supervise=supervise,
-            remembered=self._memory.load(config),
+            recall=lambda: self._memory.load(config),
             emit=self.emit,
             clock=self._clock,
             chance=self._chance,

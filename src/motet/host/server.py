@@ -40,14 +40,17 @@ class HostedServer:
         config: ServerConfig,
         *,
         supervise: Callable[[HostedServer, ServerCatalog], Supervisor],
-        remembered: Remembered | None,
+        recall: Callable[[], Remembered | None],
         emit: Emit,
         clock: Clock,
         chance: Chance,
         on_listed: Callable[[HostedServer], None],
     ) -> None:
+        """`recall` reads what is remembered of it now, by whichever process wrote it last."""
+        remembered = recall()
         self.config = config
         self.name = config.name
+        self._recall = recall
         self.accepted: dict[str, Definition] = {} if remembered is None else dict(remembered.accepted)
         """Tool -> the definition that later ones are held against."""
         self.changed: frozenset[str] = frozenset()
@@ -142,11 +145,24 @@ class HostedServer:
     def refuse_changed(self, tool: str) -> None:
         """Raises ToolChanged when this tool's definition is not the accepted one."""
         if tool in self.changed:
+            self._adopt()
+        if tool in self.changed:
             raise ToolChanged(
                 f"the definition of `{tool}` has changed since it was accepted",
                 server=self.name,
                 hint=f"look at it and accept it: motet trust {self.name}",
             )
+
+    def _adopt(self) -> None:
+        """Take over what another process (`motet trust`) has accepted since."""
+        remembered = self._recall()
+        if remembered is None:
+            return
+        for name in self.changed:
+            tool, known = self.catalog.tools.get(name), remembered.accepted.get(name)
+            if tool is not None and known is not None and known.digest == tool.digest:
+                self.accepted[name] = known
+                self.changed -= {name}
 
     def differences(self) -> list[Difference]:
         """What `trust` would accept."""
@@ -166,6 +182,8 @@ class HostedServer:
     def remembered(self) -> Remembered | None:
         """What is worth keeping of it; None while it is away."""
         part = self.catalog
+        if self.changed:
+            self._adopt()  # what was accepted elsewhere is not to be written over
         return Remembered(part, dict(self.accepted)) if part.known and part.stale is None else None
 
     # -- policy -------------------------------------------------------------------------------------------------------
