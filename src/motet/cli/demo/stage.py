@@ -107,6 +107,7 @@ def _furnished(examples: Path) -> Path:
     folder = Path(tempfile.mkdtemp(prefix="motet-demo-")).resolve()
     (folder / "files").mkdir()
     (folder / "files" / "README.txt").write_text("Files that the filesystem server may touch.\n")
+    (folder / "app.sqlite").touch()  # the database server never creates one
     (folder / "start").mkdir()
     for server in SERVERS:
         script = folder / "start" / server
