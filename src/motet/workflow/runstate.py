@@ -11,7 +11,8 @@ input or output: the same entries give the same state in any carrier. Work per e
                  running ► waiting ► ready | settled          (approval, question, timer, server, resolve)
                  running ─(unknown)► reconcile ─(failed)► on_unavailable ► on_error ► fallback    (SEMANTICS §2.3)
 
-Nested workflows run in the same state, under the path of the step that runs them.
+Nested workflows run in the same state, under the path of the step that runs them. One module, because it is one
+machine: its moves stand in the order in which a run comes to them. What it asks before it moves is in `judging`.
 """
 
 from __future__ import annotations
@@ -23,8 +24,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from typing import Any, Literal, cast
-
-import msgspec
 
 from motet.calls import Json, Retry
 from motet.errors import RunError, WorkflowError
@@ -44,18 +43,31 @@ from motet.workflow.entries import (
     Waiting,
     Woke,
 )
+from motet.workflow.judging import (
+    KINDS,
+    UNAVAILABLE,
+    bind_inputs,
+    found_so_far,
+    is_gap,
+    joined,
+    lacking,
+    left_to_undo,
+    looked,
+    may_undo,
+    output_of,
+    sent_of,
+    sum_up,
+    took_effect,
+    verdict,
+    with_sent_no,
+)
 from motet.workflow.model import (
-    Absent,
-    Approval,
     ExpressionError,
     OnError,
-    PromptGet,
     Read,
     RunWorkflow,
     SetValues,
     Step,
-    ToolCall,
-    Wait,
     Workflow,
 )
 from motet.workflow.scopes import (
@@ -67,13 +79,9 @@ from motet.workflow.scopes import (
     Scopes,
     condition_holds,
     expression_result,
-    node_of,
-    parts,
 )
 from motet.workflow.standing import CHOSEN, HAS_DATA, SETTLED, Frame, Node, Status, Unit, Via, together
 
-UNAVAILABLE = frozenset({"unavailable", "circuit_open", "needs_auth", "rate_limited"})
-"""Error kinds that `on_unavailable` speaks of, when nothing was sent."""
 RECOVERIES = 3
 """How often one act may be begun again after a crash."""
 ASK_AGAIN = (5.0, 60.0)
@@ -90,22 +98,6 @@ class Change:
     node: Node
     status: str
     phase: Literal["step", "undo", "finally"]
-
-
-def bind_inputs(workflow: Workflow, given: Mapping[str, Json]) -> dict[str, Json]:
-    """The workflow's inputs with their defaults. Raises `WorkflowError` naming all that is missing or unknown."""
-    problems = [f"input `{name}` is unknown" for name in given if name not in workflow.inputs]
-    bound: dict[str, Json] = {}
-    for name, declared in workflow.inputs.items():
-        if name in given:
-            bound[name] = given[name]
-        elif not declared.required:
-            bound[name] = declared.default
-        else:
-            problems.append(f"input `{name}` is missing")
-    if problems:
-        raise WorkflowError(f"{workflow.name}: {'; '.join(problems)}", problems=tuple(problems))
-    return bound
 
 
 class RunState:
@@ -367,9 +359,9 @@ class RunState:
         if not self._moves(node):
             self._skip_node(node, "stopped")
             return
-        lacking = _lacking(node)
-        if lacking is not None:
-            self._skip_node(node, f"missing: {lacking}")
+        absent = lacking(node)
+        if absent is not None:
+            self._skip_node(node, f"missing: {absent}")
             return
         if node.units:
             self._again(node)
@@ -453,7 +445,7 @@ class RunState:
             case RunWorkflow():
                 self._nest(unit, action)
             case _:
-                self._push(unit, _KINDS[type(action)])
+                self._push(unit, KINDS[type(action)])
 
     def _push(self, unit: Unit, kind: ActKind, *, undo: bool = False) -> None:
         key = f"{kind} {unit.key}" if kind in ("reconcile", "fallback", "undo") else unit.key
@@ -552,7 +544,7 @@ class RunState:
             kept = cast("dict[str, Json]", unit.kept or {})
             found = {**kept, **cast("dict[str, Json]", result.data or {})}
             unit.missing = tuple(key for key in action.uris if key not in found)
-            unit.records = _joined(unit.records, result.items, list(action.uris))
+            unit.records = joined(unit.records, result.items, list(action.uris))
             unit.data = [found.get(key) for key in action.uris] if action.form == "list" else found
             status = "partial" if unit.missing else "done"
         unit.kept = None
@@ -565,14 +557,16 @@ class RunState:
         step = unit.node.step
         if not self._moves(unit.node):
             self._settle(unit, result.status, reason=result.reason)
-        elif step.reconcile is not None and (unit.uncertain or _sent(unit) == "unknown"):
+        elif step.reconcile is not None and (unit.uncertain or sent_of(unit) == "unknown"):
             self._push(unit, "reconcile")
         else:
             self._unavailable(unit)
 
     def _looked(self, act: Act, result: Result) -> None:
         unit = act.unit
-        happened = self._happened(unit, result)
+        happened, data = looked(unit, result, self.scopes)
+        if happened:
+            unit.data = data
         if act.phase == "undo":
             self._undo_looked(unit, happened=happened)
         elif not self._moves(unit.node) and happened is None:
@@ -584,37 +578,18 @@ class RunState:
         else:
             self._did_not_happen(unit)
 
-    def _happened(self, unit: Unit, result: Result) -> bool | None:
-        """What the look says; None when it says nothing. When it happened, the unit has its data."""
-        reconcile = unit.node.step.reconcile
-        if reconcile is None or result.status != "done":
-            return None
-        own = {"result": result.data}
-        try:
-            scope = {**self.scopes.scope(unit.node.frame, reconcile.happened, own=unit), **own}
-            if not condition_holds(reconcile.happened, scope):
-                return False
-            if reconcile.data is None:
-                unit.data = result.data
-            else:
-                scope = {**self.scopes.scope(unit.node.frame, reconcile.data, own=unit), **own}
-                unit.data = reconcile.data.evaluate(scope)
-        except ExpressionError:
-            return None
-        return True
-
     def _did_not_happen(self, unit: Unit) -> None:
         """Proven without effect: it may be sent again as often as its retries allow (SEMANTICS §4: sent = no)."""
         step = unit.node.step
         unit.uncertain = False
         transient = unit.error is not None and unit.error.transient
         if unit.error is not None:
-            unit.error = _with_sent_no(unit.error)
+            unit.error = with_sent_no(unit.error)
         allowed = (step.retry or Retry()).attempts - 1
         in_time = step.timeout is None or unit.began is None or self.at < unit.began + step.timeout
         if self._moves(unit.node) and transient and unit.resends < allowed and in_time:
             unit.resends += 1
-            self._push(unit, _KINDS[type(step.action)])
+            self._push(unit, KINDS[type(step.action)])
         elif self._moves(unit.node):
             self._unavailable(unit)
         else:
@@ -751,7 +726,7 @@ class RunState:
                 unit.data = None
                 self._settle(unit, "done", via="call")
             case "server" if not entry.over:
-                self._push(unit, _KINDS[type(unit.node.step.action)])
+                self._push(unit, KINDS[type(unit.node.step.action)])
             case "server":
                 unit.error, unit.reason = waiting.error, unit.reason
                 self._on_error(unit, unit.node.step.on_error)
@@ -790,7 +765,7 @@ class RunState:
             case "question", "answer":
                 self._return(unit)
                 unit.round = (cast("Mapping[str, Json]", entry.data or {}), waiting.round_state)
-                self._push(unit, _KINDS[type(unit.node.step.action)])
+                self._push(unit, KINDS[type(unit.node.step.action)])
             case "question", "decline":
                 self._return(unit)
                 self._unanswered(unit, "the question was declined")
@@ -808,10 +783,10 @@ class RunState:
                 self._settle(unit, "done", via="resolve")
             case "retry":
                 unit.recoveries = 0
-                self._push(unit, "fallback" if unit.stage == "fallback" else _KINDS[type(unit.node.step.action)])
+                self._push(unit, "fallback" if unit.stage == "fallback" else KINDS[type(unit.node.step.action)])
             case _:
                 error = unit.error or ErrorInfo(kind="failed", message="it did not happen")
-                unit.error = _with_sent_no(error)
+                unit.error = with_sent_no(error)
                 if unit.stage == "fallback":
                     self._fatal(unit)
                 else:
@@ -825,7 +800,7 @@ class RunState:
             unit.status, unit.via, unit.data, unit.reason = "done", "resolve", entry.data, None
         elif entry.verdict in ("failed", "retry"):
             unit.status = "failed"
-            unit.error = None if unit.error is None else _with_sent_no(unit.error)
+            unit.error = None if unit.error is None else with_sent_no(unit.error)
         else:
             raise RunError(f"`{entry.verdict}` is no answer to an unknown outcome")
         if unit.undo == "unknown":
@@ -834,7 +809,7 @@ class RunState:
         if node.foreach is None:
             node.status, node.data, node.error, node.reason = unit.status, unit.data, unit.error, unit.reason
         else:
-            self._sum_up(node)
+            node.status, node.data, node.error, node.reason = sum_up(node)
         self._changed(unit, unit.status)
         frame: Frame | None = node.frame
         while frame is not None and frame.stage == "ended":
@@ -890,26 +865,7 @@ class RunState:
             unit = Unit(node, f"{node.key}[{index}]", index, node.items[index])
             unit.status, unit.reason, unit.settled = "skipped", "stopped", self.at
             node.units.append(unit)
-        self._sum_up(node)
-        self._settle_node(node, node.status, node.data, node.error, node.reason)
-
-    def _sum_up(self, node: Node) -> None:
-        """A foreach from its items: whole, with gaps, or failed."""
-        bad = [unit for unit in node.units if unit.status != "done"]
-        first = next((unit for unit in bad if unit.status in ("failed", "unknown")), None)
-        node.error = None if first is None else first.error
-        node.reason = None if first is None else f"{first.key}: {first.reason}"
-        node.data = [unit.data if unit.has_data else None for unit in node.units]
-        if not bad:
-            node.status = "done"
-        elif node.broken and first is not None:
-            node.status = "unknown" if first.status == "unknown" else "failed"
-        elif node.broken or not any(unit.has_data for unit in node.units):
-            node.status = "failed" if first is not None else "skipped"
-            node.reason = node.reason or bad[0].reason
-        else:
-            node.status = "partial"
-            node.reason = node.reason or f"{bad[0].key}: {bad[0].reason}"
+        self._settle_node(node, *sum_up(node))
 
     def _settle_node(self, node: Node, status: Status, data: Json, error: ErrorInfo | None, reason: str | None) -> None:
         self._seq += 1
@@ -1070,7 +1026,7 @@ class RunState:
     def _begin_undo(self, frame: Frame) -> None:
         frame.stage = "undoing"
         frame.deadline = None
-        units = [unit for node in frame.nodes.values() for unit in node.units if _may_undo(unit)]
+        units = [unit for node in frame.nodes.values() for unit in node.units if may_undo(unit)]
         frame.to_undo = sorted(units, key=lambda unit: unit.seq)
         for unit in frame.to_undo:
             unit.undo = "pending"
@@ -1092,7 +1048,7 @@ class RunState:
         if step.undo is None and child is not None:
             child.taken_back = True
             self._begin_undo(child)
-        elif _took_effect(unit):
+        elif took_effect(unit):
             self._push(unit, "undo", undo=True)
         elif step.reconcile is not None:
             self._push(unit, "reconcile", undo=True)
@@ -1146,16 +1102,16 @@ class RunState:
 
     def _begin_finally(self, frame: Frame) -> None:
         frame.stage = "finally"
-        frame.status = self._verdict(frame)
+        frame.status = verdict(frame)
         self._bound(frame, self.at + LAST_BOUND if frame.final else None)
         self._begin_stage(frame, frame.final)
 
     def _conclude(self, frame: Frame) -> None:
         frame.output, frame.missing = None, ()
-        status = self._verdict(frame)
+        status = verdict(frame)
         if status in ("complete", "partial"):
-            self._evaluate_output(frame)
-            status = self._verdict(frame)
+            frame.output, frame.missing = output_of(frame, self.scopes)
+            status = verdict(frame)
         frame.status = status
         frame.deadline = None
         if frame.stage != "ended":
@@ -1174,44 +1130,15 @@ class RunState:
         if node.foreach is None:
             node.status, node.data = unit.status, unit.data
         else:
-            self._sum_up(node)
-
-    def _verdict(self, frame: Frame) -> Literal["complete", "partial", "failed", "cancelled"]:
-        if frame.cancelled:
-            return "cancelled"
-        if frame.failure is not None or frame.broken_finally:
-            return "failed"
-        whole = all(
-            node.status == "done" or (node.status == "skipped" and node.reason in CHOSEN) or node.status == "pending"
-            for node in frame.all_nodes
-        )
-        return "complete" if whole and not frame.missing else "partial"
-
-    def _evaluate_output(self, frame: Frame) -> None:
-        value = frame.workflow.output
-        if value is None:
-            frame.output = frame.given
-            return
-        entries = parts(value)
-        output: dict[str, Json] = {}
-        missing: list[str] = []
-        for name, part in entries.items():
-            try:
-                output[name] = part.evaluate(self.scopes.scope(frame, part))
-            except ExpressionError as error:
-                output[name] = None
-                why = "" if isinstance(error, Absent) else f": {error.message}"
-                missing.append(("output" if name == "*" else f"output.{name}") + why)
-        frame.output = output["*"] if list(entries) == ["*"] else output
-        frame.missing = tuple(missing)
+            node.status, node.data, node.error, node.reason = sum_up(node)
 
     # -- going on with a run that has ended -----------------------------------------------------------------------
 
     def gaps(self) -> bool:
         """Would `Resumed` find something to do?"""
         if self.root.status in ("failed", "cancelled"):
-            return self.ended and _left_to_undo(self.root)
-        return self.ended and any(_is_gap(node) for frame in self.frames() for node in frame.all_nodes)
+            return self.ended and left_to_undo(self.root)
+        return self.ended and any(is_gap(node) for frame in self.frames() for node in frame.all_nodes)
 
     def _resumed(self, _: Resumed) -> None:
         if not self.gaps():
@@ -1228,7 +1155,7 @@ class RunState:
             return
         frame.stage, frame.status, frame.missing = "forward", None, ()
         for nodes in (frame.nodes, frame.final):
-            again = [node for node in nodes.values() if _is_gap(node)]
+            again = [node for node in nodes.values() if is_gap(node)]
             for node in again:
                 self._reopen(node)
             for node in again:
@@ -1245,7 +1172,7 @@ class RunState:
         for unit in node.units:
             if unit.status in ("done", "unknown") or (unit.status == "skipped" and unit.reason in CHOSEN):
                 continue
-            unit.kept = _found(unit)
+            unit.kept = found_so_far(unit)
             unit.status, unit.stage, unit.error, unit.reason = "pending", "act", None, None
             unit.resends = unit.recoveries = 0
             unit.deferred = unit.settled = unit.began = None
@@ -1259,97 +1186,3 @@ class RunState:
 
     def _changed(self, unit: Unit, status: str, phase: Literal["step", "undo", "finally"] | None = None) -> None:
         self.changes.append(Change(unit, unit.node, status, phase or unit.node.phase))
-
-
-_KINDS: dict[type, ActKind] = {
-    ToolCall: "call",
-    Read: "read",
-    PromptGet: "prompt",
-    Approval: "approval",
-    Wait: "wait",
-}
-
-
-def _sent(unit: Unit) -> str:
-    return "no" if unit.error is None else unit.error.sent
-
-
-def _with_sent_no(error: ErrorInfo) -> ErrorInfo:
-    return msgspec.structs.replace(error, sent="no")
-
-
-def _found(unit: Unit) -> dict[str, Json] | None:
-    """What a `read` of several addresses already has."""
-    action = unit.node.step.action
-    if unit.status != "partial" or not isinstance(action, Read):
-        return None
-    keys = [key for key in action.uris if key not in unit.missing]
-    if action.form == "list":
-        listed = cast("list[Json]", unit.data)
-        return {key: listed[at] for at, key in enumerate(action.uris) if key in keys}
-    return dict(cast("dict[str, Json]", unit.data))
-
-
-def _joined(
-    old: tuple[dict[str, Json], ...], new: tuple[dict[str, Json], ...], order: list[str]
-) -> tuple[dict[str, Json], ...]:
-    records = {str(record.get("key", "")): record for record in (*old, *new)}
-    return tuple(records[key] for key in order if key in records)
-
-
-def _took_effect(unit: Unit) -> bool:
-    return unit.status in HAS_DATA and unit.via not in ("value", "fallback")
-
-
-def _may_undo(unit: Unit) -> bool:
-    """Is there something of it to take back, or may there be (SEMANTICS §3, undo)?"""
-    if unit.settled is None or unit.undo in ("done", "unknown"):
-        return False
-    if unit.node.step.undo is None:
-        child = unit.child
-        return (
-            child is not None
-            and unit.status in HAS_DATA
-            and any(_may_undo(inner) for node in child.nodes.values() for inner in node.units)
-        )
-    if _took_effect(unit):
-        return True
-    writes = unit.started is not None and not unit.started.reads
-    return unit.uncertain or (writes and _sent(unit) != "no")
-
-
-def _left_to_undo(frame: Frame) -> bool:
-    return any(unit.undo in ("pending", "failed") for node in frame.nodes.values() for unit in node.units)
-
-
-def _is_gap(node: Node) -> bool:
-    return node.status in ("failed", "partial") or (
-        node.status == "skipped" and (node.reason or "").startswith("missing")
-    )
-
-
-def _lacking(node: Node) -> str | None:
-    """What it `needs` and cannot have."""
-    for name in node.step.needs:
-        needed = node_of(node.frame, name)
-        if needed is not None and not _acceptable(needed):
-            return name
-    return None
-
-
-def _acceptable(node: Node) -> bool:
-    """Is a step that is needed in a state that lets others go on (SEMANTICS §2.2)?"""
-    if node.refused:
-        return False
-    match node.status:
-        case "done" | "partial":
-            return True
-        case "skipped":
-            missing = (node.reason or "").startswith("missing")
-            return node.reason in CHOSEN or (missing and node.step.on_error.mode == "continue")
-        case "failed" | "unknown":
-            declared = node.step.on_unavailable
-            goes_on = declared is not None and declared.mode == "continue"
-            return node.step.on_error.mode == "continue" or node.has_data or goes_on
-        case _:
-            return False
