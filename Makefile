@@ -55,5 +55,10 @@ contracts: $(CONTRACTS) ## the vendors' OpenAPI documents, cut to the paths in u
 conformance: $(STAMP) ## the official suite against our client, both revisions
 	@$(BIN)/python -m conformance.run
 
+crash: $(STAMP)  ## kill durable runs 500 times on SQLite and 200 on PostgreSQL; then the control, which must fail
+	@$(BIN)/python tests/crash/crash_sweep.py --kills 500
+	@$(BIN)/python tests/crash/crash_sweep.py --kills 200 --postgres
+	@! $(BIN)/python tests/crash/crash_sweep.py --kills 60 --no-intents
+
 clean:           ## remove what these targets made
 	rm -rf .venv .cache

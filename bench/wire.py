@@ -185,7 +185,9 @@ async def stdio_rows() -> list[Row]:
     async with AsyncExitStack() as stack:
         candidates: dict[str, Once] = {
             "bare": await stack.enter_async_context(bare()),
-            "motet": await stack.enter_async_context(whole({"command": sys.executable, "args": [SERVER]})),
+            "motet": await stack.enter_async_context(
+                whole({"command": sys.executable, "args": [SERVER], "concurrency": 32})
+            ),
             "connection": await stack.enter_async_context(ours(StdioTransport(sys.executable, (SERVER,)))),
             "mcp": await stack.enter_async_context(official(None)),
             "fastmcp": await stack.enter_async_context(fast(None)),
@@ -212,7 +214,7 @@ async def http_rows() -> list[Row]:
     try:
         async with AsyncExitStack() as stack:
             candidates: dict[str, Once] = {
-                "motet": await stack.enter_async_context(whole({"url": url})),
+                "motet": await stack.enter_async_context(whole({"url": url, "concurrency": 32})),
                 "connection": await stack.enter_async_context(ours(HttpTransport(url))),
                 "mcp": await stack.enter_async_context(official(url)),
                 "fastmcp": await stack.enter_async_context(fast(url)),

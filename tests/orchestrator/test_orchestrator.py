@@ -68,6 +68,15 @@ async def test_a_uri_may_name_its_server(motet: Orchestrator) -> None:
     assert [result.text for result in reading.found.values()] == ["pulls of acme/app", "sprint of PROJ"]
 
 
+async def test_a_uri_in_a_workflow_may_name_its_server(motet: Orchestrator, tmp_path: Path) -> None:
+    flow = tmp_path / "flow.yaml"
+    flow.write_text(
+        f"motet: 1\nname: flow\nsteps:\n  sprint:\n    read: 'jira={SPRINT}'\noutput: '${{{{ sprint }}}}'\n"
+    )
+    report = await motet.run(flow)
+    assert (report.status, report.output) == ("complete", "sprint of PROJ")
+
+
 async def test_one_resource_can_be_read_alone(motet: Orchestrator) -> None:
     assert (await motet.read_resource(SPRINT)).text == "sprint of PROJ"
 

@@ -17,7 +17,7 @@ from motet.engine.durable import Durable
 from motet.engine.report import Report
 from motet.engine.store import open_store
 from motet.errors import RunError
-from motet.events import Emit, nobody
+from motet.events import Emit, ServerChanged, nobody
 from motet.orchestrator.orchestrator import Orchestrator
 from motet.workflow.model import Workflow
 
@@ -56,12 +56,21 @@ async def driven(
 ) -> tuple[Report, bool]:
     """Begin or find a run, and drive it with its servers; gives the report, and whether Ctrl-C paused it."""
     paused: list[str] = []
+    journals: list[Durable] = []
+
+    def told(event: object) -> None:
+        view.tell(event)
+        if isinstance(event, ServerChanged) and event.state == "ready":
+            for runs in journals:
+                runs.server_back(event.server)  # steps that were deferred for it need not wait for their timer
+
     with board.shown(board.Board.of(workflow)) as view:
         ask = asking.asker(yes=yes, paused=view.paused)
         async with (
-            session.connected(config, flows.servers_of(workflow), emit=view.tell, ask=ask, settle=False) as motet,
+            session.connected(config, flows.servers_of(workflow), emit=told, ask=ask, settle=False) as motet,
             journal(config, given, emit=view.tell) as runs,
         ):
+            journals.append(runs)
             run = await begin(runs, motet)
             with session.interruptible(lambda: _pause(runs, run, paused)):
                 report = await go(runs, motet, run, ask)

@@ -56,7 +56,7 @@ from motet.errors import (
 from motet.events import CallSettled, CallStarted, Emit, Noticed, nobody
 from motet.host.exposure import exposure
 from motet.host.memory import Difference, Memory
-from motet.host.policy import repeatable
+from motet.host.policy import keyed
 from motet.host.secrecy import plain_asked, plain_error, plain_events, plain_late, plain_reply
 from motet.host.server import HostedServer, invalid
 from motet.upstream.opening import open_connection
@@ -99,6 +99,7 @@ class Host:
         self.emit = emit if emit is not None else nobody
         if self._redactor and emit is not None:
             self.emit = plain_events(emit, self._redactor)
+        self._observed = self.emit is not nobody
         self._ask = ask
         self._authorize = authorize
         self._opening = opening
@@ -313,7 +314,9 @@ class Host:
 
         Raises UnknownAddress, ServerUnavailable (never listed), InvalidArguments, PolicyRefused or ToolChanged.
         """
-        hosted = self.server(server)
+        hosted = self.servers.get(server) or self.server(server)
+        if method == "resources/read" and "=" in name:
+            name = self._catalog.target(name, server)[1]  # `SERVER=URI` is our way of writing; the server knows the URI
         call = Call(
             server=server,
             method=method,
@@ -330,7 +333,7 @@ class Host:
         if method == "tools/call":
             self._tool_call(hosted, call)
         else:
-            call.repeatable = True
+            call.repeatable = call.read_only = True
             if method == "prompts/get":
                 self._prompt_call(hosted, call)
         if self._authorize is not None:
@@ -338,13 +341,17 @@ class Host:
         return call
 
     def _tool_call(self, hosted: HostedServer, call: Call) -> None:
-        tool = self._tool(hosted, call.name)
-        rules = hosted.allowed(tool, call.name)
+        self._decide(hosted, self._tool(hosted, call.name), call)
+
+    def _decide(self, hosted: HostedServer, tool: Tool | None, call: Call) -> None:
+        """Policy, key and arguments; what the call may do twice. Raises PolicyRefused or InvalidArguments."""
+        rules = hosted.allowed(call.name)
         if rules.key_argument is not None and call.key is not None:
             call.arguments.setdefault(rules.key_argument, call.key)
         if tool is not None:
             self._check(hosted, tool, call)
-        call.repeatable = repeatable(hosted.config, tool, call.name, call.arguments)
+        call.read_only = rules.read_only
+        call.repeatable = rules.repeatable or keyed(rules.key_argument, call.arguments)
 
     def _tool(self, hosted: HostedServer, name: str) -> Tool | None:
         """The tool; None when its server will tell soon. Raises UnknownAddress, ToolChanged or ServerUnavailable."""
@@ -385,7 +392,8 @@ class Host:
         """
         clock = self._clock
         began = clock()
-        self.emit(CallStarted(began, call.server, call.method, call.name))
+        if self._observed:
+            self.emit(CallStarted(began, call.server, call.method, call.name))
         if self._redactor and call.on_late is not None:
             call.on_late = plain_late(call.on_late, self._redactor)
         try:
@@ -422,19 +430,25 @@ class Host:
         else:
             kind, sent = outcome.kind, outcome.sent
             settled = Failed(outcome, call.attempts, took)
-        self.emit(CallSettled(now, call.server, call.method, call.name, kind, took, call.attempts, sent))
+        if self._observed:
+            self.emit(CallSettled(now, call.server, call.method, call.name, kind, took, call.attempts, sent))
         return settled
 
     async def _tried(self, call: Call) -> Reply | CallError | Asked:
         try:
-            hosted = self.server(call.server)
-            if call.definition is None and call.method == "tools/call":
-                await self._resolve(hosted, call)
-            if call.method == "tools/call" and hosted.rules(None, call.name).approve:
-                asked = await self._approved(call)
-                if asked is not None:
-                    return asked
-            return await self._rounds(hosted, call)
+            hosted = self.servers.get(call.server) or self.server(call.server)
+            if call.method == "tools/call":
+                if call.definition is None:
+                    await self._resolve(hosted, call)
+                if hosted.rules(call.name).approve:
+                    asked = await self._approved(call)
+                    if asked is not None:
+                        return asked
+            deadline = call.deadline
+            try:
+                return await hosted.pipeline.send(call)
+            except InputRequired as need:
+                return await self._rounds(hosted, call, need.asked, deadline)
         except CallError as error:
             return error
 
@@ -444,26 +458,20 @@ class Host:
             timeouts = hosted.config.timeout
             patience = call.timeout if call.timeout is not None else timeouts.tools.get(call.name, timeouts.call)
             await self.wait_for(call.server, call.deadline if call.deadline is not None else self._clock() + patience)
-        tool = self._catalog.tool(hosted.name, call.name)
-        rules = hosted.allowed(tool, call.name)
-        if rules.key_argument is not None and call.key is not None:
-            call.arguments.setdefault(rules.key_argument, call.key)
-        self._check(hosted, tool, call)
-        call.repeatable = repeatable(hosted.config, tool, call.name, call.arguments)
+        self._decide(hosted, self._catalog.tool(hosted.name, call.name), call)
 
-    async def _rounds(self, hosted: HostedServer, call: Call) -> Reply | Asked:
-        """Send it; answer what it asks in place, as long as somebody is there to answer."""
-        deadline = call.deadline
-        send = hosted.pipeline.send
-        for _ in range(ROUNDS):
+    async def _rounds(self, hosted: HostedServer, call: Call, asked: Asked, deadline: float | None) -> Reply | Asked:
+        """Answer what it asks in place and send it again, as long as somebody is there to answer."""
+        for _ in range(ROUNDS - 1):
+            answers = await self._answers(asked, deadline)
+            if answers is None:
+                return asked
+            call.round = Round(answers, asked.state)
+            call.deadline = deadline
             try:
-                return await send(call)
+                return await hosted.pipeline.send(call)
             except InputRequired as need:
-                answers = await self._answers(need.asked, deadline)
-                if answers is None:
-                    return need.asked
-                call.round = Round(answers, need.asked.state)
-                call.deadline = deadline
+                asked = need.asked
         raise UnusableAnswer(f"it asked back more than {ROUNDS} times", server=call.server)
 
     async def _answers(self, asked: Asked, deadline: float | None) -> dict[str, Json] | None:

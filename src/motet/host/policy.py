@@ -39,13 +39,19 @@ def key_argument(tool: Tool | None, name: str, settings: RetrySettings) -> str |
     return None
 
 
-def repeatable(config: ServerConfig, tool: Tool | None, name: str, arguments: Mapping[str, Json]) -> bool:
-    """May this call be sent twice? By our configuration, by the hints of a trusted server, or by its key."""
-    settings = config.retry
-    if matches(name, settings.idempotent) or matches(name, settings.read_only):
-        return True
-    if config.trusted and tool is not None and (tool.annotations.read_only or tool.annotations.idempotent):
-        return True
-    argument = key_argument(tool, name, settings)
+def read_only(config: ServerConfig, tool: Tool | None, name: str) -> bool:
+    """Does this tool change nothing? By our configuration, or by the hint of a trusted server."""
+    hinted = config.trusted and tool is not None and bool(tool.annotations.read_only)
+    return hinted or matches(name, config.retry.read_only)
+
+
+def idempotent(config: ServerConfig, tool: Tool | None, name: str) -> bool:
+    """Is doing it twice doing it once, whatever the arguments? Decided as above."""
+    hinted = config.trusted and tool is not None and bool(tool.annotations.idempotent)
+    return hinted or matches(name, config.retry.idempotent)
+
+
+def keyed(argument: str | None, arguments: Mapping[str, Json]) -> bool:
+    """Do these arguments carry an idempotency key?"""
     value: Json = arguments.get(argument) if argument is not None else None
     return isinstance(value, str | int) and value != "" and not isinstance(value, bool)

@@ -12,12 +12,11 @@ from motet.calls import Call, Json
 from motet.catalog.boundary import configured_boundary
 from motet.catalog.catalog import ServerCatalog
 from motet.catalog.model import Boundary
-from motet.catalog.tool import Tool
 from motet.config.model import ServerConfig
 from motet.errors import InvalidArguments, PolicyRefused, ServerUnavailable, ToolChanged
 from motet.events import Emit, State
 from motet.host.memory import Definition, Difference, Remembered, accepted, shown
-from motet.host.policy import key_argument, matches, refusal
+from motet.host.policy import idempotent, key_argument, matches, read_only, refusal
 from motet.resilience.breaker import BreakerState
 from motet.resilience.pipeline import Chance, Clock, Pipeline, Settings
 from motet.upstream.supervisor import Supervisor
@@ -30,6 +29,9 @@ class Rules:
     refusal: str | None
     approve: bool
     key_argument: str | None
+    read_only: bool
+    repeatable: bool
+    """Whatever the arguments; an idempotency key among them makes any call repeatable."""
 
 
 class HostedServer:
@@ -188,20 +190,26 @@ class HostedServer:
 
     # -- policy -------------------------------------------------------------------------------------------------------
 
-    def rules(self, tool: Tool | None, name: str) -> Rules:
-        """What our policy says of this tool."""
+    def rules(self, name: str) -> Rules:
+        """What our policy says of this tool, as it is listed now."""
         known = self._rules.get(name)
         if known is None:
-            policy = self.config.policy
-            key = key_argument(tool, name, self.config.retry)
-            known = Rules(refusal(policy, name), matches(name, policy.approve), key)
+            policy, tool = self.config.policy, self.catalog.tools.get(name)
+            reads = read_only(self.config, tool, name)
+            known = Rules(
+                refusal=refusal(policy, name),
+                approve=matches(name, policy.approve),
+                key_argument=key_argument(tool, name, self.config.retry),
+                read_only=reads,
+                repeatable=reads or idempotent(self.config, tool, name),
+            )
             if len(self._rules) < 10_000:
                 self._rules[name] = known
         return known
 
-    def allowed(self, tool: Tool | None, name: str) -> Rules:
+    def allowed(self, name: str) -> Rules:
         """The same, or PolicyRefused."""
-        rules = self.rules(tool, name)
+        rules = self.rules(name)
         if rules.refusal is not None:
             raise PolicyRefused(rules.refusal, server=self.name)
         return rules
