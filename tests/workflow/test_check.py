@@ -8,7 +8,8 @@ import textwrap
 import pytest
 
 from motet.catalog.catalog import Catalog, ServerCatalog
-from motet.workflow.check import Checked, Effect, EffectOf, check, check_text
+from motet.workflow.calling import Effect, EffectOf
+from motet.workflow.check import Checked, check, check_text
 from motet.workflow.loading import ReadText, load_text
 from workflow.check_catalog import catalog
 

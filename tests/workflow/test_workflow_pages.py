@@ -28,7 +28,8 @@ from motet.workflow.format import (
     WAIT_KEYS,
     WORKFLOW_KEYS,
 )
-from motet.workflow.loading import all_steps, load
+from motet.workflow.graph import all_steps
+from motet.workflow.loading import load
 from motet.workflow.shapes import Dyn, Shape, say
 
 DOCUMENTS = Path(__file__).parent.parent.parent / "docs"

@@ -9,7 +9,8 @@ from motet.config.model import Config
 from motet.errors import WorkflowError
 from motet.host import policy
 from motet.host.memory import Memory
-from motet.workflow.check import Checked, Effect, EffectOf, check, check_text
+from motet.workflow.calling import Effect, EffectOf
+from motet.workflow.check import Checked, check, check_text
 from motet.workflow.loading import read_file, refusal
 from motet.workflow.model import Workflow
 
@@ -50,10 +51,9 @@ def effects(config: Config, catalog: Catalog) -> EffectOf:
         tool = part.tools.get(name) if part else None
         if settings is None:
             return Effect("writes")
-        hints = tool.annotations if tool is not None and settings.trusted else None
-        if policy.matches(name, settings.retry.read_only) or (hints and hints.read_only):
+        if policy.read_only(settings, tool, name):
             return Effect("reads")
-        if policy.matches(name, settings.retry.idempotent) or (hints and hints.idempotent):
+        if policy.idempotent(settings, tool, name):
             return Effect("repeatable")
         key = policy.key_argument(tool, name, settings.retry)
         return Effect("keyed", key) if key else Effect("writes")

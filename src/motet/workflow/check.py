@@ -2,29 +2,26 @@
 
 Errors are what cannot work: an unknown server, tool or field, an argument that is missing, unknown or of the wrong
 type, a ring of steps. Warnings are what may not: optional data used unguarded, a write whose loss nobody could
-settle, a server that is down and so goes unchecked. Arguments are validated again just before they are sent.
+settle, a server that is down and so goes unchecked. Calls are held against the catalog in `calling`; their arguments
+are validated again just before they are sent.
 """
 
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from typing import Literal, TypeAlias, cast
-
-import jsonschema_rs
+from datetime import datetime
+from typing import cast
 
 from motet.calls import Json
-from motet.catalog.catalog import Catalog, ServerCatalog
-from motet.catalog.schema import BadSchema, compiled
+from motet.catalog.catalog import Catalog
 from motet.catalog.tool import Tool
-from motet.errors import Ambiguous, UnknownAddress
+from motet.workflow.calling import Calls, EffectOf, Offered
 from motet.workflow.expressions.infer import Facts
-from motet.workflow.expressions.runtime import time_text
 from motet.workflow.format import RESULT
-from motet.workflow.graph import rings, waves
-from motet.workflow.loading import ReadText, all_steps, collector_paused, forward_values, parsed, steps_read
+from motet.workflow.graph import all_steps, forward_values, rings, steps_read, waves
+from motet.workflow.loading import ReadText, collector_paused, parsed
 from motet.workflow.model import (
     Approval,
     Place,
@@ -55,33 +52,16 @@ from motet.workflow.shapes import (
     Dyn,
     Maybe,
     Object,
-    Ref,
     Scalar,
     Shape,
-    Union,
     arms,
     mismatch,
-    nearby,
     say,
     seen,
     shape,
     union,
 )
-from motet.workflow.values import Code, Fields, Fixed, Text
-
-
-@dataclass(frozen=True, slots=True)
-class Effect:
-    """What repeating a call of a tool would mean."""
-
-    kind: Literal["reads", "repeatable", "keyed", "writes"]
-    """`keyed`: it takes an idempotency key, which is filled in."""
-    key: str = ""
-    """The argument that carries the key."""
-
-
-EffectOf: TypeAlias = Callable[[str, str], Effect]
-"""`(server, tool)` -> its effect, by our own configuration."""
+from motet.workflow.values import Code, Fixed, Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +99,7 @@ class Checked:
 
 def check(workflow: Workflow, catalog: Catalog, *, effect: EffectOf | None = None) -> Checked:
     """Every problem of a loaded workflow, and its plan. `effect` None: the servers' own hints are taken for it."""
-    shared = _Shared(catalog, effect)
+    shared = _Shared(Offered(catalog, effect))
     one = _Check(workflow, shared)
     with collector_paused(len(workflow.source) > 200_000):
         one.run()
@@ -178,59 +158,11 @@ _INSTANT = union([INT, NUMBER, STRING, TIMESTAMP])
 class _Shared:
     """What all files of one check share."""
 
-    catalog: Catalog
-    effect: EffectOf | None
+    offered: Offered
     problems: list[Problem] = field(default_factory=list[Problem])
     nested: dict[str, _Check] = field(default_factory=dict[str, "_Check"])
-    told: set[tuple[str, ...]] = field(default_factory=set["tuple[str, ...]"])
-    accepts: dict[int, Shape] = field(default_factory=dict[int, Shape])
-    gives: dict[int, Shape] = field(default_factory=dict[int, Shape])
-    validators: dict[tuple[int, str], jsonschema_rs.Validator | None] = field(
-        default_factory=dict["tuple[int, str]", "jsonschema_rs.Validator | None"]
-    )
     dynamic: dict[str, tuple[Reader, Place, int]] = field(default_factory=dict[str, "tuple[Reader, Place, int]"])
     """Tools without an output schema: where their data is first used, and how often."""
-
-    def once(self, *what: str) -> bool:
-        """True the first time."""
-        if what in self.told:
-            return False
-        self.told.add(what)
-        return True
-
-    def takes(self, tool: Tool) -> Shape:
-        """The shape of a tool's arguments."""
-        found = self.accepts.get(id(tool))
-        if found is None:
-            found = self.accepts[id(tool)] = shape(tool.input_schema)
-        return found
-
-    def makes(self, tool: Tool) -> Shape:
-        """The shape of a tool's data."""
-        found = self.gives.get(id(tool))
-        if found is None:
-            schema = tool.data_schema
-            found = self.gives[id(tool)] = DYN if schema is None else shape(schema)
-        return found
-
-    def validator(self, tool: Tool, argument: str) -> jsonschema_rs.Validator | None:
-        """What checks one literal argument against all that the schema says of it."""
-        key = (id(tool), argument)
-        if key not in self.validators:
-            self.validators[key] = _validator(tool, argument)
-        return self.validators[key]
-
-
-def _validator(tool: Tool, argument: str) -> jsonschema_rs.Validator | None:
-    properties: Json = tool.input_schema.get("properties")
-    schema: Json = cast("dict[str, Json]", properties).get(argument) if isinstance(properties, dict) else None
-    if not isinstance(schema, dict):
-        return None
-    shared = {word: tool.input_schema[word] for word in ("$defs", "definitions") if word in tool.input_schema}
-    try:
-        return compiled({**cast("dict[str, Json]", schema), **shared})
-    except BadSchema:
-        return None
 
 
 class _Check:
@@ -246,6 +178,8 @@ class _Check:
             steps=frozenset(self.steps),
             seen=self.count_dynamic,
         )
+        self.offered = shared.offered
+        self.calls = Calls(self.reader, shared.offered)
         self.dynamic: dict[str, str] = {}
         """Step -> the tool without an output schema that it calls."""
         self.never: set[str] = set()
@@ -282,9 +216,6 @@ class _Check:
     def complain(self, place: Place, message: str, hint: str = "", code: str = "form") -> None:
         self.reader.complain(place, message, hint=hint, code=code)
 
-    def near(self, name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
-        return nearby(name, known, cutoff) if self.reader.suggests else ""
-
     def warn(self, place: Place, message: str, hint: str = "", code: str = "form") -> None:
         self.reader.complain(place, message, hint=hint, code=code, severity="warning")
 
@@ -320,7 +251,10 @@ class _Check:
         for name in step.needs:
             if name not in self.steps:
                 self.complain(
-                    self.word_in(step, name), f"`needs`: there is no step `{name}`", self.near(name, self.steps), "name"
+                    self.word_in(step, name),
+                    f"`needs`: there is no step `{name}`",
+                    self.reader.near(name, self.steps),
+                    "name",
                 )
             elif not final and name in self.workflow.final:
                 self.complain(step.place, f"`needs`: `{name}` runs under `finally`, after all others", code="name")
@@ -357,7 +291,7 @@ class _Check:
             case Read() as read:
                 return self.read(step, read, names, known)
             case PromptGet() as prompt:
-                self.prompt(step, prompt, names, known)
+                self.calls.prompt(step, prompt, names, known)
                 return MESSAGES
             case Approval(message=message):
                 given = self.reader.shape(message, names, step.name, "message", known)
@@ -373,62 +307,25 @@ class _Check:
                 return self.reader.shape(value, names, step.name, "set", known)
 
     def called(self, step: Step, call: ToolCall, names: Mapping[str, Shape], known: Facts) -> Shape:
-        tool = self.tool(call)
-        effect = self.effect(call)
-        self.arguments(call, tool, names, step.name, "", known, effect)
-        self.unsafe(step, call, tool, effect)
+        tool = self.calls.tool(call)
+        effect = self.offered.effect_of(call)
+        self.calls.arguments(call, tool, names, step.name, "", known, effect)
+        self.calls.unsafe(step, call, tool, effect)
         if tool is None or step.parse_json:
             return DYN
         if tool.data_schema is None:
             self.dynamic[step.name] = tool.address
-        return self.shared.makes(tool)
+        return self.offered.makes(tool)
 
     def read(self, step: Step, read: Read, names: Mapping[str, Shape], known: Facts) -> Shape:
         for key, target in read.uris.items():
             given = self.reader.shape(target.uri, names, step.name, key or "uri", known)
             if why := mismatch(given, STRING):
                 self.reader.complain(target.uri.place, f"a URI: {why}")
-            self.route(target)
+            self.calls.route(target)
         if read.form == "map":
             return Object(dict.fromkeys(read.uris, DYN), frozenset())
         return Array(DYN) if read.form == "list" else DYN
-
-    def route(self, target: ReadTarget) -> None:
-        """A literal address has to be somebody's."""
-        if target.server is not None:
-            self.server(target.server, target.uri.place)
-            return
-        if not isinstance(target.uri, Fixed) or not isinstance(target.uri.value, str):
-            return
-        try:
-            self.shared.catalog.route(target.uri.value)
-        except Ambiguous as error:
-            self.complain(target.uri.place, error.message, error.hint, "uri")
-        except UnknownAddress as error:
-            if all(part.known for part in self.shared.catalog.servers.values()):
-                self.complain(target.uri.place, error.message, error.hint, "uri")
-            elif self.shared.once("uri", target.uri.value):
-                self.warn(target.uri.place, error.message, error.hint, "unchecked")
-
-    def prompt(self, step: Step, prompt: PromptGet, names: Mapping[str, Shape], known: Facts) -> None:
-        given = self.reader.shape(prompt.arguments, names, step.name, "", known)
-        part = self.server(prompt.server, prompt.place)
-        if part is None or not prompt.name:
-            return
-        found = part.prompts.get(prompt.name)
-        if found is None:
-            hint = self.near(prompt.name, part.prompts, 0.5) or _offers(part.prompts)
-            self.complain(
-                self.tail(prompt.place, prompt.server),
-                f"server `{part.name}` has no prompt `{prompt.name}`",
-                hint,
-                "tool",
-            )
-            return
-        wanted = Object(
-            dict.fromkeys(found.arguments, STRING), frozenset(name for name, must in found.arguments.items() if must)
-        )
-        self.fit(prompt.arguments, given, wanted, prompt.place, f"{prompt.server}.{prompt.name}")
 
     def wait(self, step: Step, wait: Wait, names: Mapping[str, Shape], known: Facts) -> None:
         for value, wanted, what in ((wait.duration, _SECONDS, "a time"), (wait.until, _INSTANT, "an instant")):
@@ -450,182 +347,10 @@ class _Check:
         inputs = run.workflow.inputs.values()
         fields = {one.name: shape(one.schema) for one in inputs}
         wanted = Object(fields, frozenset(one.name for one in inputs if one.required))
-        self.fit(run.arguments, given, wanted, run.place, run.workflow.name)
+        self.calls.fit(run.arguments, given, wanted, run.place, run.workflow.name)
         return inner.output
 
-    # -- arguments
-
-    def arguments(
-        self,
-        call: ToolCall,
-        tool: Tool | None,
-        names: Mapping[str, Shape],
-        step: str,
-        where: str,
-        known: Facts,
-        effect: Effect,
-    ) -> None:
-        """The arguments of a call against the tool's input schema."""
-        given = self.reader.shape(call.arguments, names, step, where, known)
-        if tool is None:
-            return
-        wanted = seen(self.shared.takes(tool))
-        if not isinstance(wanted, Object):
-            return
-        if effect.key:
-            wanted = Object(wanted.fields, wanted.required - {effect.key}, wanted.extra)
-        self.fit(call.arguments, given, wanted, call.place, tool.address)
-        if isinstance(call.arguments, Fields) and isinstance(given, Object):
-            self.literals(call.arguments, given, wanted, tool)
-
-    def fit(self, arguments: Value | None, given: Shape, wanted: Object, place: Place, what: str) -> None:
-        """One message for each argument that is missing, unknown or of the wrong type."""
-        if not isinstance(arguments, Fields) or not isinstance(given, Object):
-            if arguments is None:
-                given = Object({})
-            elif why := mismatch(given, wanted):
-                self.reader.complain(arguments.place, f"the arguments of `{what}`: {why}", code="argument")
-                return
-            else:
-                return
-        for name, one in given.fields.items():
-            target = wanted.fields.get(name, wanted.extra)
-            if target is None:
-                hint = self.near(name, wanted.fields) or (
-                    f"it takes {', '.join([*wanted.fields][:12])}" if wanted.fields else "it takes none"
-                )
-                self.complain(self.key(arguments, name, place), f"`{what}` has no argument `{name}`", hint, "argument")
-            elif why := mismatch(one, target):
-                message, _, hint = why.partition("; ")
-                self.complain(
-                    self.entry(arguments, name, place), f"argument `{name}` of `{what}`: {message}", hint, "argument"
-                )
-            elif isinstance(one, Maybe | Union | Ref):
-                self.doubts(
-                    one, target, self.entry(arguments, name, place), name, what, required=name in wanted.required
-                )
-        for name in sorted(wanted.required - given.fields.keys()):
-            kind = say(wanted.fields.get(name, DYN))
-            near = self.near(name, [one for one in given.fields if one not in wanted.fields])
-            if not near or wanted.extra is not None:  # otherwise the misspelt one was told already
-                self.complain(place, f"`{what}` needs the argument `{name}` ({kind})", code="argument")
-
-    def doubts(self, given: Shape, target: Shape, place: Place, name: str, what: str, *, required: bool) -> None:
-        """What may fit and may not."""
-        if isinstance(given, Maybe) and required:
-            message = f"`{what}` needs the argument `{name}`, and this leaves it out when it is empty"
-            self.complain(place, message, "end it with `.orValue(…)`", "argument")
-            return
-        alternatives = arms(given)
-        if NULL in alternatives and len(alternatives) > 1 and mismatch(NULL, target) is not None:
-            self.warn(
-                place,
-                f"this may be null, and argument `{name}` of `{what}` cannot",
-                "write `x != null ? x : …`",
-                "null",
-            )
-
-    def literals(self, arguments: Fields, given: Object, wanted: Object, tool: Tool) -> None:
-        """What is written out is held against all of the schema: patterns, bounds, formats."""
-        for name, value in arguments.entries.items():
-            target = wanted.fields.get(name)
-            if target is None or not value.constant or mismatch(given.fields[name], target) is not None:
-                continue
-            validator = self.shared.validator(tool, name)
-            literal = value.evaluate({})
-            if validator is None or validator.is_valid(literal):
-                continue
-            why = next(iter(validator.iter_errors(literal)), None)
-            reason = "it does not fit the schema" if why is None else why.message.splitlines()[0][:200]
-            self.complain(value.place, f"argument `{name}` of `{tool.address}`: {reason}", code="argument")
-
-    def key(self, arguments: Value | None, name: str, otherwise: Place) -> Place:
-        if isinstance(arguments, Fields) and name in arguments.keys:
-            node = arguments.keys[name]
-            return self.reader.source.place(node.start, node.end)
-        return otherwise
-
-    def entry(self, arguments: Value | None, name: str, otherwise: Place) -> Place:
-        if not isinstance(arguments, Fields) or name not in arguments.entries:
-            return otherwise
-        value = arguments.entries[name]
-        return value.spot(0, len(value.expression.text)) if isinstance(value, Code) else value.place
-
-    # -- servers and tools
-
-    def server(self, name: str, place: Place) -> ServerCatalog | None:
-        """A server that has been listed; None, and a problem told, when there is none."""
-        if not name:
-            return None
-        part = self.shared.catalog.servers.get(name)
-        if part is not None and part.known and part.stale is None:
-            return part
-        place = replace(place, end=min(place.end, place.start + len(name))) if place.end else place
-        if part is None:
-            hint = self.near(name, self.shared.catalog.servers, 0.5) or _offers(self.shared.catalog.servers, "servers")
-            self.complain(place, f"there is no server `{name}`", hint, "server")
-            return None
-        if not part.known:
-            if self.shared.once("unknown", name):
-                message = f"server `{name}` is not checked: {part.why_unknown()}"
-                self.warn(place, message, "what it offers has never been listed", "unchecked")
-            return None
-        if part.stale is not None and self.shared.once("stale", name):
-            listed = f" of {time_text(datetime.fromtimestamp(part.as_of, UTC))}" if part.as_of else ""
-            self.warn(place, f"server `{name}` is checked against its last list{listed}: {part.stale}", code="stale")
-        return part
-
-    def tool(self, call: ToolCall) -> Tool | None:
-        part = self.server(call.server, call.place)
-        if part is None or not call.tool:
-            return None
-        tool = part.tools.get(call.tool)
-        if tool is not None:
-            return tool
-        place = self.tail(call.place, call.server)
-        left = next((one.reason for one in part.left_out if one.name == call.tool), None)
-        if left is not None:
-            self.complain(place, f"tool `{call.tool}` of server `{part.name}` cannot be used: {left}", code="tool")
-        else:
-            hint = self.near(call.tool, part.tools, 0.5) or _offers(part.tools)
-            self.complain(place, f"server `{part.name}` has no tool `{call.tool}`", hint, "tool")
-        return None
-
-    def tail(self, place: Place, server: str) -> Place:
-        """The part of an address behind its server's name."""
-        skip = len(server) + 1
-        if self.workflow.source[place.start : place.start + 1] in ("'", '"'):
-            skip += 1
-        return self.reader.source.place(place.start + skip, place.end)
-
-    def effect(self, call: ToolCall) -> Effect:
-        if self.shared.effect is not None:
-            return self.shared.effect(call.server, call.tool)
-        part = self.shared.catalog.servers.get(call.server)
-        tool = None if part is None else part.tools.get(call.tool)
-        if tool is None:
-            return Effect("writes")
-        hints = tool.annotations
-        return Effect("reads" if hints.read_only else "repeatable" if hints.idempotent else "writes")
-
     # -- what may go wrong when it runs
-
-    def unsafe(self, step: Step, call: ToolCall, tool: Tool | None, effect: Effect) -> None:
-        """A write that cannot be repeated, and nothing says how to settle it when its answer is lost."""
-        if tool is None or effect.kind != "writes" or step.reconcile is not None or step.idempotency_key is not None:
-            return
-        if tool.annotations.read_only:
-            if self.shared.once("reads", tool.address):
-                hint = f"if that is so, say it in the configuration: `retry.read_only` of `{call.server}`, or `trusted`"
-                self.warn(call.place, f"`{tool.address}` says that it only reads, and is not believed", hint, "unsafe")
-            return
-        if step.undo is None:
-            message = f"`{tool.address}` writes: when its answer is lost, nobody can say whether it acted"
-            self.warn(call.place, message, "declare `undo`, `reconcile` or `idempotency_key`", "unsafe")
-        if step.on_error.mode == "call":
-            message = "when the outcome is unknown, this fallback is not tried"
-            place = step.on_error.call.place if step.on_error.call is not None else step.place
-            self.warn(place, message, "declare `reconcile`, which finds out", "unsafe")
 
     def bounds(self, step: Step) -> None:
         """Waits that outlast the workflow, and approvals that would be answered by nobody."""
@@ -702,7 +427,7 @@ class _Check:
             self.other(step.on_error.call, names, step.name, "on_error")
         if step.reconcile is not None:
             tool = self.other(step.reconcile.call, names, step.name, "reconcile")
-            found = DYN if tool is None else self.shared.makes(tool)
+            found = DYN if tool is None else self.offered.makes(tool)
             inner = ChainMap({step.name: found, RESULT: found}, cast("dict[str, Shape]", names))
             self.reader.condition(step.reconcile.happened, inner, step.name, "happened")
             self.reader.shape(step.reconcile.data, inner, step.name, "reconcile.data")
@@ -718,8 +443,8 @@ class _Check:
                 self.warn(arguments.place, message, "use only inputs and other steps here", "undo")
 
     def other(self, call: ToolCall, names: Mapping[str, Shape], step: str, where: str) -> Tool | None:
-        tool = self.tool(call)
-        self.arguments(call, tool, names, step, where, {}, self.effect(call))
+        tool = self.calls.tool(call)
+        self.calls.arguments(call, tool, names, step, where, {}, self.offered.effect_of(call))
         return tool
 
     # -- references that nothing is known of
@@ -758,9 +483,13 @@ class _Check:
         match step.action:
             case ToolCall() as call:
                 kind, servers, target = "call", (call.server,), f"{call.server}.{call.tool}"
-                unsafe = self.effect(call).kind == "writes"
+                unsafe = self.offered.effect_of(call).kind == "writes"
             case Read() as read:
-                kind, servers, target = "read", self.owners(read), ", ".join(_uri(one) for one in read.uris.values())
+                kind, servers, target = (
+                    "read",
+                    self.calls.owners(read),
+                    ", ".join(_uri(one) for one in read.uris.values()),
+                )
             case PromptGet() as prompt:
                 kind, servers, target = "prompt", (prompt.server,), f"{prompt.server}.{prompt.name}"
             case Approval():
@@ -775,18 +504,6 @@ class _Check:
         after = tuple(sorted(step.after & self.steps.keys()))
         undo = f"{step.undo.call.server}.{step.undo.call.tool}" if step.undo is not None else ""
         return PlanStep(step.name, kind, servers, target, after, unsafe, undo, step.foreach is not None)
-
-    def owners(self, read: Read) -> tuple[str, ...]:
-        found: list[str] = []
-        for target in read.uris.values():
-            if target.server is not None:
-                found.append(target.server)
-            elif isinstance(target.uri, Fixed) and isinstance(target.uri.value, str):
-                try:
-                    found.append(self.shared.catalog.route(target.uri.value))
-                except (UnknownAddress, Ambiguous):
-                    continue
-        return tuple(dict.fromkeys(found))
 
 
 def _inputs(workflow: Workflow) -> Shape:
@@ -814,11 +531,6 @@ def _uri(target: ReadTarget) -> str:
     if isinstance(uri, Text):
         text = "".join(part if isinstance(part, str) else "…" for part in uri.parts)
     return f"{target.server}={text}" if target.server else text
-
-
-def _offers(names: Mapping[str, object], what: str = "it has") -> str:
-    shown = sorted(names)
-    return f"{what}: {', '.join(shown[:8])}{', …' if len(shown) > 8 else ''}" if shown else "it has none"
 
 
 def _is_instant(value: Json) -> bool:

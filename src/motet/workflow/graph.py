@@ -1,8 +1,64 @@
-"""The order of steps: what can start when, and rings of steps that wait for each other. Nothing recurses."""
+"""The order of steps: what each waits for, what can start when, and rings of steps. Nothing recurses."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
+from dataclasses import replace
+
+from motet.workflow.model import (
+    Approval,
+    PromptGet,
+    Read,
+    RunWorkflow,
+    SetValues,
+    Step,
+    ToolCall,
+    Value,
+    Wait,
+    Workflow,
+)
+
+
+def all_steps(workflow: Workflow) -> dict[str, Step]:
+    """Every step, those under `finally` too."""
+    return {**workflow.steps, **workflow.final}
+
+
+def forward_values(step: Step) -> list[Value]:
+    """The values that are evaluated before the step acts: what they read, it waits for."""
+    found: list[Value | None] = [step.condition, step.idempotency_key]
+    if step.foreach is not None:
+        found.append(step.foreach.items)
+    match step.action:
+        case ToolCall(arguments=arguments) | PromptGet(arguments=arguments) | RunWorkflow(arguments=arguments):
+            found.append(arguments)
+        case Read(uris=uris):
+            found.extend(target.uri for target in uris.values())
+        case Approval(message=message):
+            found.append(message)
+        case Wait(duration=duration, until=until):
+            found.extend((duration, until))
+        case SetValues(value=value):
+            found.append(value)
+    return [value for value in found if value is not None]
+
+
+def steps_read(value: Value) -> frozenset[str]:
+    """The names of steps (or of anything else at the root) that a value reads, by data or by record."""
+    return frozenset(_step_of(path) for path in value.reads)
+
+
+def _step_of(path: tuple[str, ...]) -> str:
+    root, *rest = path
+    return rest[0] if root == "steps" and rest else root
+
+
+def ordered(step: Step, names: set[str]) -> Step:
+    """The step, knowing which of these steps it waits for: those it reads, and those it names under `needs`."""
+    read = frozenset[str]().union(*(steps_read(value) for value in forward_values(step)))
+    if step.foreach is not None:
+        read -= {step.foreach.name}
+    return replace(step, after=(read | set(step.needs)) & names)
 
 
 def waves(after: Mapping[str, Set[str]]) -> list[list[str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -24,6 +24,7 @@ from motet.workflow.shapes import (
     kind,
     literal,
     mismatch,
+    nearby,
     say,
     union,
 )
@@ -63,6 +64,14 @@ class Reader:
         self.problems.append(
             Problem(severity, code, message, hint, place, self.source.path, self.source.line(place.line))
         )
+
+    def warn(self, place: Place, message: str, *, hint: str = "", code: str) -> None:
+        """Note what may go wrong."""
+        self.complain(place, message, hint=hint, code=code, severity="warning")
+
+    def near(self, name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+        """`did you mean …?`, or nothing."""
+        return nearby(name, known, cutoff) if self.suggests else ""
 
     def shape(
         self, value: Value | None, names: Mapping[str, Shape], step: str, where: str, known: Facts | None = None

@@ -11,10 +11,11 @@ from functools import lru_cache
 from typing import Protocol
 
 from motet.calls import Json
-from motet.workflow.expressions.compiling import Run, compiled
-from motet.workflow.expressions.infer import Facts, Finding, inferred
+from motet.workflow.expressions.applying import Finding
+from motet.workflow.expressions.compiling import compiled
+from motet.workflow.expressions.infer import Facts, inferred
 from motet.workflow.expressions.parser import parse
-from motet.workflow.expressions.runtime import BUDGET, Frame, plain
+from motet.workflow.expressions.runtime import BUDGET, Frame, Run, plain
 from motet.workflow.expressions.tree import Expr, points, reads_of
 from motet.workflow.shapes import Shape
 

@@ -1,18 +1,16 @@
 """The shape an expression comes to, and everything wrong with it before it runs.
 
-Operators follow CEL: nothing is converted silently, but an int meets a double as a double. Guards narrow: `has(x.f)
-? x.f : …`, `x.f != null && …`, `list.filter(x, has(x.f))`. What may be missing or null and is used without a guard
-is a warning; what can never be is an error.
+Names, fields, macros, and what a guard establishes: `has(x.f) ? x.f : …`, `x.f != null && …`, `list.filter(x,
+has(x.f))`. What may be missing or null and is used without a guard is a warning; what can never be is an error. What
+operators and functions make of shapes is in `applying`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from motet.workflow.expressions.compiling import forms_of
-from motet.workflow.expressions.library import Function
+from motet.workflow.expressions.applying import Finding, Findings, applied, condition, negative, operation, width_of
 from motet.workflow.expressions.tree import (
     TYPE_NAMES,
     Binary,
@@ -24,7 +22,6 @@ from motet.workflow.expressions.tree import (
     ListOf,
     Macro,
     MapOf,
-    Mistake,
     Select,
     Ternary,
     Unary,
@@ -33,21 +30,16 @@ from motet.workflow.expressions.tree import (
 )
 from motet.workflow.shapes import (
     BOOL,
-    DURATION,
     DYN,
     INT,
     LIST,
     MAP,
-    NULL,
-    NUMBER,
     STRING,
-    TIMESTAMP,
     TYPE,
     Array,
     Dyn,
     Maybe,
     Object,
-    Scalar,
     Shape,
     arms,
     kind,
@@ -90,18 +82,6 @@ _OTHERS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing wrong with an expression; `at` and `width` are characters of its text."""
-
-    message: str
-    at: int
-    width: int = 1
-    hint: str = ""
-    severity: Literal["error", "warning"] = "error"
-    code: str = "type"
-
-
 def inferred(
     tree: Expr, names: Mapping[str, Shape], known: Facts, *, suggest: bool = True
 ) -> tuple[Shape, list[Finding]]:
@@ -110,7 +90,7 @@ def inferred(
     `suggest`: look for the names that were probably meant, which takes time.
     """
     checker = _Checker(names, known, suggest=suggest)
-    return checker.shape(tree), checker.findings
+    return checker.shape(tree), checker.told.all
 
 
 class _Checker:
@@ -119,14 +99,7 @@ class _Checker:
         self.local: dict[str, Shape] = {}
         self.known = known
         self.suggest = suggest
-        self.findings: list[Finding] = []
-
-    def wrong(self, message: str, at: int, width: int = 1, hint: str = "", code: str = "type") -> Shape:
-        self.findings.append(Finding(message, at, width, hint, "error", code))
-        return DYN
-
-    def doubt(self, message: str, at: int, width: int, hint: str, code: str) -> None:
-        self.findings.append(Finding(message, at, width, hint, "warning", code))
+        self.told = Findings()
 
     def found(self, name: str) -> Shape | None:
         return self.local.get(name) or self.names.get(name)
@@ -168,7 +141,8 @@ class _Checker:
             case Ternary():
                 return self.ternary(node)
             case Call():
-                return self.call(node)
+                args = node.args if node.target is None else [node.target, *node.args]
+                return applied(self.told, node, [self.shape(arg) for arg in args])
             case ListOf(items, _, optional):
                 return (
                     Array(union(self.item(one, index in optional) for index, one in enumerate(items)))
@@ -204,7 +178,7 @@ class _Checker:
             if name in _WORDS
             else self.near(name, [*self.names, *self.local]) or _OTHERS.get(name, "")
         )
-        return self.wrong(f"unknown name `{name}`", node.at, len(name), hint, "name")
+        return self.told.wrong(f"unknown name `{name}`", node.at, len(name), hint, "name")
 
     def select(self, node: Select) -> Shape:
         if isinstance(node.operand, Ident) and node.operand.name in ("steps", "inputs"):
@@ -212,7 +186,7 @@ class _Checker:
             if isinstance(root, Object) and root.extra is None and node.field not in root.fields:
                 what = "step" if node.operand.name == "steps" else "input"
                 hint = self.near(node.field, root.fields)
-                return self.wrong(f"there is no {what} `{node.field}`", node.at, len(node.field), hint, "name")
+                return self.told.wrong(f"there is no {what} `{node.field}`", node.at, len(node.field), hint, "name")
         owner = seen(self.shape(node.operand))
         quiet = node.mode != "get"
         if isinstance(owner, Maybe):
@@ -227,7 +201,7 @@ class _Checker:
         if isinstance(owner, Object) and (quiet or field in owner.required) and field in owner.fields:
             return owner.fields[field]
         if not quiet:
-            owner = self.nonnull(owner, node.operand, at, width)
+            owner = self.told.nonnull(owner, node.operand, at, width)
         results: list[Shape] = []
         objects: list[Object] = []
         for arm in arms(owner):
@@ -250,8 +224,10 @@ class _Checker:
                 or self.near(field, names)
                 or (f"it has {', '.join(dict.fromkeys(names[:8]))}" if names else "")
             )
-            return self.wrong(f"`{text}` has no field `{field}`", at, width, hint, "field")
-        return self.wrong(f"{say(owner)} has no field `{field}`", at, width, _not_a_field(text, field, owner), "field")
+            return self.told.wrong(f"`{text}` has no field `{field}`", at, width, hint, "field")
+        return self.told.wrong(
+            f"{say(owner)} has no field `{field}`", at, width, _not_a_field(text, field, owner), "field"
+        )
 
     def record_of(self, node: Select) -> str:
         """`ticket.ok`, where the record of the step was meant."""
@@ -269,15 +245,7 @@ class _Checker:
             return
         text = text_of(node.operand)
         hint = f"write `{text}.?{field}.orValue(…)`, or test `has({text}.{field})` first"
-        self.doubt(f"`{field}` may be missing", node.at, len(field), hint, "optional")
-
-    def nonnull(self, given: Shape, node: Expr, at: int, width: int) -> Shape:
-        """The shape without null, and a warning when null was possible."""
-        alternatives = arms(given)
-        if NULL not in alternatives or len(alternatives) == 1:
-            return given
-        self.doubt(f"`{text_of(node)}` may be null", at, width, f"test `{text_of(node)} != null` first", "null")
-        return without_null(given)
+        self.told.doubt(f"`{field}` may be missing", node.at, len(field), hint, "optional")
 
     def index(self, node: Index) -> Shape:
         owner, key = seen(self.shape(node.operand)), node.key
@@ -285,7 +253,7 @@ class _Checker:
         maybe = node.maybe or isinstance(owner, Maybe)
         owner = seen(owner.of) if isinstance(owner, Maybe) else owner
         if not maybe:
-            owner = self.nonnull(owner, node.operand, node.at, 1)
+            owner = self.told.nonnull(owner, node.operand, node.at, 1)
         found: list[Shape] = []
         for arm in arms(owner):
             match arm:
@@ -297,7 +265,7 @@ class _Checker:
                     if isinstance(key, Const) and isinstance(key.value, str):
                         inner = fields.get(key.value, extra)
                         if inner is None and not node.maybe:
-                            return self.wrong(
+                            return self.told.wrong(
                                 f"there is no entry `{key.value}`",
                                 key.at,
                                 len(key.value) + 2,
@@ -310,7 +278,7 @@ class _Checker:
                 case _:
                     continue
         if not found:
-            return self.wrong(f"{say(owner)} cannot be indexed with {say(given)}", node.at)
+            return self.told.wrong(f"{say(owner)} cannot be indexed with {say(given)}", node.at)
         return Maybe(union(found)) if maybe else union(found)
 
     # -- operators
@@ -318,10 +286,7 @@ class _Checker:
     def unary(self, node: Unary) -> Shape:
         if node.op == "!":
             return self.truth(node.operand)
-        given = self.shape(node.operand)
-        if mismatch(given, _NUMERIC) is not None:
-            return self.wrong(f"`-` takes a number, not {say(given)}", node.at)
-        return _unvalued(given)
+        return negative(self.told, node, self.shape(node.operand))
 
     def ternary(self, node: Ternary) -> Shape:
         self.truth(node.condition)
@@ -331,30 +296,25 @@ class _Checker:
 
     def binary(self, node: Binary) -> Shape:
         if node.op in ("&&", "||"):
-            told = len(self.findings)
+            so_far = len(self.told.all)
             self.truth(node.left, node.op)
-            once = node.op if len(self.findings) == told else None
+            once = node.op if len(self.told.all) == so_far else None
             before, self.known = self.known, {**self.known, **facts(node.left, truth=node.op == "&&")}
             self.truth(node.right, node.op) if once else self.shape(node.right)
             self.known = before
             return BOOL
         if node.op == "-" and (name := self.hyphenated(node)):
-            return self.wrong(
+            return self.told.wrong(
                 f"`{name}` reads as a subtraction",
                 node.at,
                 1,
                 f"names have no `-`: write `{name.replace('-', '_')}`",
                 "name",
             )
-        left, right = self.shape(node.left), self.shape(node.right)
-        for side, given in ((node.left, left), (node.right, right)):
-            if isinstance(given, Maybe) and node.op not in ("==", "!="):
-                return self.optional(side)
-        if node.op == "in":
-            return self.within(node, left, right)
-        if node.op in ("==", "!="):
-            return self.equality(node, left, right)
-        return self.arithmetic(node, left, right)
+        return operation(self.told, node, self.shape(node.left), self.shape(node.right))
+
+    def truth(self, node: Expr, op: str = "") -> Shape:
+        return condition(self.told, node, self.shape(node), op)
 
     def hyphenated(self, node: Binary) -> str:
         """`open-pr` where there is no `open`, or no `pr`."""
@@ -369,110 +329,6 @@ class _Checker:
             case _:
                 return ""
 
-    def equality(self, node: Binary, left: Shape, right: Shape) -> Shape:
-        left, right = (one.of if isinstance(one, Maybe) else one for one in (left, right))
-        if not any(_equal(one, two) for one in arms(left) for two in arms(right)):
-            why = mismatch(right, left) or ""
-            hint = why.partition("; ")[2] or (
-                "write `string(…)` around the number"
-                if {kind(left), kind(right)} in ({"string", "int"}, {"string", "number"})
-                else ""
-            )
-            self.wrong(f"`{node.op}` compares {say(left)} with {say(right)}, which are never equal", node.at, 2, hint)
-        return BOOL
-
-    def within(self, node: Binary, left: Shape, right: Shape) -> Shape:
-        fits = [arm for arm in arms(right) if isinstance(arm, Array | Object | Dyn)]
-        if not fits:
-            hint = f"write `{text_of(node.right)}.contains({text_of(node.left)})`" if kind(right) == "string" else ""
-            self.wrong(f"`in` looks in a list or a map, not in {say(right)}", node.at, 2, hint)
-        items = [arm.item if isinstance(arm, Array) else STRING if isinstance(arm, Object) else DYN for arm in fits]
-        if items and not any(_equal(one, two) for one in arms(left) for item in items for two in arms(item)):
-            self.wrong(f"{say(left)} is never in {say(right)}", node.at, 2)
-        return BOOL
-
-    def arithmetic(self, node: Binary, left: Shape, right: Shape) -> Shape:
-        op = node.op
-        left = self.nonnull(left, node.left, node.left.at, 1)
-        right = self.nonnull(right, node.right, node.right.at, 1)
-        found = [one for a in arms(left) for b in arms(right) if (one := _combined(op, a, b)) is not None]
-        if found:
-            return BOOL if op in _ORDER else union(found)
-        hint = ""
-        kinds = {kind(left), kind(right)}
-        if op == "+" and "string" in kinds:
-            other = node.right if kind(left) == "string" else node.left
-            hint = f"write `string({text_of(other)})`"
-        elif op in _ORDER and kinds <= {"string", "int", "number"}:
-            hint = "write `int(…)` around the text"
-        return self.wrong(f"`{op}` cannot take {say(left)} and {say(right)}", node.at, len(op), hint)
-
-    def truth(self, node: Expr, op: str = "") -> Shape:
-        given = self.shape(node)
-        if isinstance(given, Maybe):
-            return self.optional(node)
-        if mismatch(given, BOOL) is not None:
-            hint = _as_condition(node, given)
-            if op == "||" or (op == "&&" and kind(given) in ("string", "object", "list")):
-                hint = (
-                    "for a default write `x.?field.orValue(default)`"
-                    if op == "||"
-                    else "to choose a value write `condition ? value : other`"
-                )
-            what = (
-                f"`{op}` takes conditions (bool), not {say(given)}"
-                if op
-                else f"expected a condition (bool), got {say(given)}"
-            )
-            self.wrong(what, node.at, _width(node), hint)
-        return BOOL
-
-    def optional(self, node: Expr) -> Shape:
-        return self.wrong(
-            "an optional value is used as a plain one", node.at, _width(node), "end it with `.orValue(…)`"
-        )
-
-    # -- calls
-
-    def call(self, node: Call) -> Shape:
-        args = node.args if node.target is None else [node.target, *node.args]
-        given = [self.shape(arg) for arg in args]
-        try:
-            forms = forms_of(node)
-        except Mistake as mistake:
-            return self.wrong(mistake.message, mistake.at, mistake.width, mistake.hint, mistake.code)
-        fitting = [form for form in forms if _misfit(form, given) is None]
-        if fitting:
-            form = fitting[0] if len(fitting) == 1 or not isinstance(seen(given[0]), Dyn) else None
-            given = [
-                self.nonnull(one, arg, node.at, len(node.name)) if _needs_value(fitting[0], at) else one
-                for at, (one, arg) in enumerate(zip(given, args, strict=True))
-            ]
-            results = [
-                one.gives if not callable(one.gives) else one.gives(given) for one in ([form] if form else fitting)
-            ]
-            return union(results)
-        where = _misfit(forms[0], given)
-        position, why = (0, "") if where is None else where
-        return self.misused(node, args, given, forms, position, why)
-
-    def misused(
-        self, node: Call, args: list[Expr], given: list[Shape], forms: tuple[Function, ...], position: int, why: str
-    ) -> Shape:
-        wanted = (*forms[0].takes, *forms[0].may_take)[position]
-        if isinstance(given[position], Maybe) and not isinstance(wanted, Maybe):
-            return self.optional(args[position])
-        shown = f".{node.name}()" if node.target is not None else f"{node.name}()"
-        if position == 0 and node.target is not None:
-            takers = " or ".join(dict.fromkeys(say(form.takes[0]) for form in forms))
-            hint = "an optional comes from `x.?field` or `x[?key]`" if isinstance(wanted, Maybe) else ""
-            if node.name in ("contains",) and kind(given[0]) == "list":
-                hint = f"write `{text_of(node.args[0])} in {text_of(args[0])}`"
-            elif takers == "string" and kind(given[0]) in ("int", "number", "bool", "timestamp"):
-                hint = f"write `string({text_of(args[0])}).{node.name}(…)`"
-            return self.wrong(f"`{shown}` is for {takers}, not {say(given[0])}", node.at, len(node.name), hint, "type")
-        return self.wrong(f"`{shown}`: {why}", args[position].at, _width(args[position]))
-
     # -- lists, maps, macros
 
     def map(self, node: MapOf) -> Shape:
@@ -482,7 +338,7 @@ class _Checker:
         for index, (key, value) in enumerate(node.entries):
             name, given = self.shape(key), self.item(value, index in node.optional)
             if mismatch(name, STRING) is not None:
-                self.wrong(f"a key must be text, not {say(name)}", key.at, _width(key))
+                self.told.wrong(f"a key must be text, not {say(name)}", key.at, width_of(key))
             if isinstance(key, Const) and isinstance(key.value, str):
                 fields[key.value] = given
                 if index not in node.optional:
@@ -498,10 +354,10 @@ class _Checker:
         if node.kind in ("optMap", "optFlatMap"):
             return self.opt_map(node, over)
         if isinstance(over, Maybe):
-            return self.optional(node.over)
-        over = self.nonnull(over, node.over, node.at, len(node.kind))
+            return self.told.optional(node.over)
+        over = self.told.nonnull(over, node.over, node.at, len(node.kind))
         if not any(isinstance(arm, Array | Object | Dyn) for arm in arms(over)):
-            return self.wrong(
+            return self.told.wrong(
                 f"`.{node.kind}()` goes through a list or a map, not {say(over)}", node.at, len(node.kind)
             )
         item = union(_item(arm) for arm in arms(over))
@@ -525,14 +381,14 @@ class _Checker:
             case "sortBy":
                 key = self.bound(node.name, item, node.args[0])
                 if any(isinstance(arm, Array | Object) for arm in arms(key)):
-                    self.wrong(f"cannot sort by {say(key)}", node.args[0].at, _width(node.args[0]))
+                    self.told.wrong(f"cannot sort by {say(key)}", node.args[0].at, width_of(node.args[0]))
                 return Array(item)
             case _:
                 return BOOL
 
     def opt_map(self, node: Macro, over: Shape) -> Shape:
         if not isinstance(over, Maybe | Dyn):
-            return self.wrong(
+            return self.told.wrong(
                 f"`.{node.kind}()` is for optionals, not {say(over)}",
                 node.at,
                 len(node.kind),
@@ -540,48 +396,6 @@ class _Checker:
             )
         made = self.bound(node.name, over.of if isinstance(over, Maybe) else DYN, node.args[0])
         return made if isinstance(made, Maybe) else Maybe(made)
-
-
-_NUMERIC = union([INT, NUMBER])
-_ORDER = frozenset(("<", "<=", ">", ">="))
-_OPERATIONS: dict[tuple[str, str], tuple[str, Shape]] = {
-    ("string", "string"): ("+<", STRING),
-    ("int", "int"): ("+-*/%<", INT),
-    ("number", "number"): ("+-*/<", NUMBER),
-    ("int", "number"): ("+-*/<", NUMBER),
-    ("number", "int"): ("+-*/<", NUMBER),
-    ("timestamp", "duration"): ("+-", TIMESTAMP),
-    ("duration", "timestamp"): ("+", TIMESTAMP),
-    ("duration", "duration"): ("+-<", DURATION),
-    ("timestamp", "timestamp"): ("-<", DURATION),
-    ("bool", "bool"): ("<", BOOL),
-}
-
-
-def _combined(op: str, left: Shape, right: Shape) -> Shape | None:
-    if isinstance(left, Dyn) or isinstance(right, Dyn):
-        return DYN
-    if op == "+" and isinstance(left, Array) and isinstance(right, Array):
-        return Array(union([left.item, right.item]))
-    symbol = "<" if op in _ORDER else op
-    allowed, made = _OPERATIONS.get((kind(left), kind(right)), ("", DYN))
-    return made if symbol in allowed else None
-
-
-def _equal(left: Shape, right: Shape) -> bool:
-    left, right = seen(left), seen(right)
-    if isinstance(left, Dyn) or isinstance(right, Dyn):
-        return True
-    if isinstance(left, Scalar) and isinstance(right, Scalar):
-        numbers = {left.name, right.name} <= {"int", "number"}
-        if left.name != right.name and not numbers:
-            return False
-        return not (left.values and right.values) or any(value in right.values for value in left.values)
-    return kind(left) == kind(right)
-
-
-def _unvalued(given: Shape) -> Shape:
-    return union(Scalar(arm.name) if isinstance(arm, Scalar) else arm for arm in arms(given))
 
 
 def _item(arm: Shape) -> Shape:
@@ -607,61 +421,12 @@ def _narrowed(item: Shape, name: str, known: Facts) -> Shape:
     return union(made)
 
 
-def _misfit(form: Function, given: list[Shape]) -> tuple[int, str] | None:
-    """Which argument does not fit the function, and why."""
-    wanted = (*form.takes, *form.may_take)
-    for position, one in enumerate(given):
-        target = wanted[position]
-        if isinstance(target, Maybe):
-            if not isinstance(one, Maybe | Dyn):
-                return position, f"expected an optional, got {say(one)}"
-        elif isinstance(one, Maybe) and not isinstance(target, Dyn):
-            return position, "an optional value is used as a plain one"
-        elif why := mismatch(one, target):
-            return position, why
-    return None
-
-
-def _needs_value(form: Function, position: int) -> bool:
-    wanted = (*form.takes, *form.may_take)[position]
-    return not isinstance(wanted, Dyn | Maybe)
-
-
 def _not_a_field(text: str, field: str, owner: Shape) -> str:
     if field in ("length", "size", "count", "len"):
         return f"write `size({text})`"
     if kind(owner) == "list":
         return f"a list has items: `{text}[0].{field}`, or `{text}.map(x, x.{field})`"
     return ""
-
-
-def _as_condition(node: Expr, given: Shape) -> str:
-    text = text_of(node)
-    match kind(given):
-        case "string":
-            return f'write `{text} != ""`'
-        case "int" | "number":
-            return f"write `{text} != 0`"
-        case "list":
-            return f"write `size({text}) > 0`"
-        case "object" | "null":
-            return f"write `{text} != null`, or test a field"
-        case _:
-            return ""
-
-
-def _width(node: Expr) -> int:
-    match node:
-        case Ident(name):
-            return len(name)
-        case Select(field=field):
-            return len(field)
-        case Const(value):
-            return len(value) + 2 if isinstance(value, str) else len(str(value))
-        case Call(name):
-            return len(name)
-        case _:
-            return 1
 
 
 def facts(node: Expr, *, truth: bool) -> dict[Path, Known]:

@@ -8,10 +8,10 @@ and the size of a loop's body on each of its turns.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TypeGuard
+from typing import TypeAlias, TypeGuard
 
 from motet.calls import Json
 
@@ -74,6 +74,9 @@ class Frame:
         if self.left < 0:
             raise Spent("the expression does too much: it used up its budget of turns and characters", at)
 
+
+Run: TypeAlias = Callable[[Frame], Json]
+"""One node made executable. Raises `Fault`."""
 
 _KINDS: dict[type, str] = {
     bool: "bool",
