@@ -13,6 +13,7 @@ BENCHES = {
     "wire": "One call, against the official clients",
     "layers": "The layers around a call",
     "host": "Many servers, some of them broken",
+    "servers": "The bundled servers, over a bare FastMCP server",
     "check": "Checking workflows",
     "engine": "Running workflows",
 }

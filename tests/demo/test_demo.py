@@ -129,7 +129,7 @@ def test_a_slow_server_is_waited_for(demo: Demo):
 
 
 def test_interrupted_it_clears_up(demo: Demo):
-    with demo.start() as process:
+    with demo.start("--hang", "jira") as process:  # the first pattern waits for it: there is time to interrupt
         assert process.stderr is not None
         for line in process.stderr:
             if line.startswith("sequential"):

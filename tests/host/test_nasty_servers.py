@@ -56,7 +56,7 @@ async def test_a_silent_one_holds_nobody_and_says_why(bench: Bench, tmp_path: Pa
 
 async def test_one_that_exits_at_once_says_how(bench: Bench, tmp_path: Path, era: str) -> None:
     secret = "ghp_SECRETSECRETSECRETSECRETSECRET0000"
-    exits = nasty(bench, "s02", era, secrets=(secret,))
+    exits = nasty(bench, "s02", era)
     async with on_stage(tmp_path, exits, bench=bench) as stage:
         await stage.state("parked")
         error = error_of(await stage.call("echo"))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motet.upstream.sanitise import clean, clean_line, clean_tree
+from motet.upstream.sanitise import clean, clean_line, clean_tree, without_credentials
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,25 @@ def test_secrets_are_replaced_even_when_laced() -> None:
 def test_long_texts_are_cut() -> None:
     assert clean("x" * 5000, limit=10) == "x" * 9 + "…"
     assert clean("\x1b]" + "x" * 1_000_000, limit=10)[-1:] in ("…", "")
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (
+            "Error: GITHUB_TOKEN is not set (token=ghp_SECRETSECRET0000)",
+            "Error: GITHUB_TOKEN is not set (token=[hidden])",
+        ),
+        ("using ghp_abcdefgh12345678 now", "using [hidden] now"),
+        ('{"password": "hunter22", "user": "me"}', '{"password": "[hidden]", "user": "me"}'),
+        ("Authorization: Bearer abc.def-ghi", "Authorization: Bearer [hidden]"),
+        ("connect postgresql://me:hush@db/app failed", "connect postgresql://[hidden]@db/app failed"),
+        ("xoxb-123456789012-abc refused", "[hidden] refused"),
+        ("the token is not set; password missing", "the token is not set; password missing"),
+    ],
+)
+def test_what_looks_like_a_credential_is_hidden_in_a_servers_own_words(said: str, shown: str) -> None:
+    assert without_credentials(said) == shown
 
 
 def test_one_line_is_one_line() -> None:

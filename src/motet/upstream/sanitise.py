@@ -32,6 +32,15 @@ _HIDDEN = re.compile(
     "\U000e0000-\U000e0fff\U0001d173-\U0001d17a]"  # tags, invisible music
 )
 HIDDEN = "[hidden]"
+_NAMED_CREDENTIAL = re.compile(
+    r"(?i)((?:token|secret|password|passwd|api[_-]?key|authorization)[\"']?\s{0,3}[=:]\s{0,3}[\"']?(?:bearer\s{1,3})?)"
+    r"[^\s\"'&,;)]{4,}"
+)
+_SHAPED_CREDENTIAL = re.compile(
+    r"\b(?:gh[pousr]_|github_pat_|xox[a-z]-|glpat-|sk-|AKIA)[A-Za-z0-9_-]{8,}"
+    r"|(?<=://)[^\s/@:]{1,200}:[^\s/@]{1,200}(?=@)"
+    r"|(?i:\bbearer\s{1,3})[A-Za-z0-9._~+/=-]{8,}"
+)
 
 
 def clean(text: object, *, secrets: tuple[str, ...] = (), limit: int = MESSAGE_LIMIT) -> str:
@@ -51,6 +60,14 @@ def clean(text: object, *, secrets: tuple[str, ...] = (), limit: int = MESSAGE_L
             if secret:
                 shown = shown.replace(secret, HIDDEN)
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def without_credentials(text: str) -> str:
+    """The text with what looks like a credential hidden: named as one (`token=…`), or in a well-known shape.
+
+    For words that a server says of itself (its last lines of stderr), where secrets turn up that nobody configured.
+    """
+    return _SHAPED_CREDENTIAL.sub(HIDDEN, _NAMED_CREDENTIAL.sub(rf"\1{HIDDEN}", text))
 
 
 def clean_line(text: object, *, secrets: tuple[str, ...] = (), limit: int = 200) -> str:

@@ -30,7 +30,7 @@ from motet.upstream import process
 from motet.upstream.answers import Reader, repaired
 from motet.upstream.channel import Channel
 from motet.upstream.link import Ident, Peer, read_envelope
-from motet.upstream.sanitise import clean, clean_line
+from motet.upstream.sanitise import clean, clean_line, without_credentials
 
 STDERR_KEPT = 64 * 1024
 """Bytes of a server's stderr that are remembered: the last ones."""
@@ -123,10 +123,11 @@ class StdioLink(Channel, asyncio.SubprocessProtocol):
 
     @property
     def stderr(self) -> str:
-        """The last lines of stderr, sanitised, configured secrets replaced."""
+        """The last lines of stderr, sanitised, configured secrets and what looks like a credential replaced."""
         said = b"".join(self._stderr)[-STDERR_KEPT:].decode("utf-8", "replace")
         lines = [line for line in said.splitlines() if line.strip()][-12:]
-        return clean("\n".join(line[-500:] for line in lines), secrets=self._config.secrets)
+        told = clean("\n".join(line[-500:] for line in lines), secrets=self._config.secrets)
+        return without_credentials(told)
 
     @property
     def details(self) -> Mapping[str, Json]:

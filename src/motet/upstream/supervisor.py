@@ -188,34 +188,32 @@ class Supervisor:
         connection = self._connection
         if connection is None or self._held:
             connection = await self._available(call)
-        try:
-            return await self._pass(connection, call)
-        except ServerUnavailable as error:
-            if isinstance(error, NeedsAuth) or not await self._just_lost(connection):
+        again = True
+        while True:
+            if call.definition is not self.part.tools.get(call.name) and call.method == "tools/call":
+                self._owner.review(call)
+            self._in_flight += 1
+            try:
+                if _faults.faults.get() is not None:
+                    return await self._under_fault(connection, call)
+                reply = await connection.send(call)
+                if self.error is not None:
+                    self._let_in(connection)
+                return reply
+            except ConnectionLost as error:
+                self._count_once(connection, error)
                 raise
-        return await self._pass(await self._available(call), call)
-
-    async def _pass(self, connection: Connection, call: Call) -> Reply:
-        """Hand the call to this connection, and learn from what becomes of it."""
-        if call.definition is not self.part.tools.get(call.name) and call.method == "tools/call":
-            self._owner.review(call)
-        self._in_flight += 1
-        try:
-            if _faults.faults.get() is not None:
-                return await self._under_fault(connection, call)
-            reply = await connection.send(call)
-            if self.error is not None:
-                self._let_in(connection)
-            return reply
-        except ConnectionLost as error:
-            self._count_once(connection, error)
-            raise
-        except NeedsAuth as error:
-            self._locked_out(connection, error)
-            raise
-        finally:
-            self._in_flight -= 1
-            self._used_at = self._clock()
+            except NeedsAuth as error:
+                self._locked_out(connection, error)
+                raise
+            except ServerUnavailable:
+                if not again or not await self._just_lost(connection):
+                    raise
+            finally:
+                self._in_flight -= 1
+                self._used_at = self._clock()
+            again = False  # nothing was sent, and there is a new connection to be had: once more
+            connection = await self._available(call)
 
     async def _under_fault(self, connection: Connection, call: Call) -> Reply:
         """A fault of a test may hang; a real connection ends by itself."""

@@ -70,5 +70,4 @@ async def slow(pid: int) -> AsyncGenerator[None]:
         yield
     finally:
         task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        await asyncio.wait({task})
