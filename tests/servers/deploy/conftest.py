@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import json
 import os
+import shutil
+import socket
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -173,14 +176,72 @@ async def run_in_shell(process: asyncssh.SSHServerProcess[bytes]) -> None:
     process.exit(code)
 
 
-@pytest.fixture
-async def ssh(tmp_path: Path) -> AsyncGenerator[dict[str, Any]]:
-    """asyncssh's own server on a free port, with its key in a known_hosts file and one client key allowed."""
+SSHD = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
+"""Debian's own server, where it is installed."""
+
+
+@pytest.fixture(params=["asyncssh", *(["sshd"] if SSHD else [])])
+async def ssh(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[dict[str, Any]]:
+    """An SSH server on a free port, with its key in a known_hosts file and one client key allowed."""
     new_key: Any = getattr(asyncssh, "generate_private_key")  # noqa: B009 - its keywords are untyped
     host_key, client_key = new_key("ssh-ed25519"), new_key("ssh-ed25519")
-    (tmp_path / "id").write_bytes(client_key.export_private_key())
-    (tmp_path / "id").chmod(0o600)
-    allowed = asyncssh.import_authorized_keys(client_key.export_public_key().decode())
+    for name, key in (("id", client_key), ("host_key", host_key)):
+        (tmp_path / name).write_bytes(key.export_private_key())
+        (tmp_path / name).chmod(0o600)
+    (tmp_path / "id.pub").write_bytes(client_key.export_public_key())
+    serving = debian(tmp_path) if request.param == "sshd" else own(tmp_path)
+    async with serving as port:
+        (tmp_path / "known_hosts").write_text(f"[127.0.0.1]:{port} {host_key.export_public_key().decode()}")
+        yield {"port": port, "python": sys.executable, "user": getpass.getuser()}
+
+
+@asynccontextmanager
+async def debian(folder: Path) -> AsyncGenerator[int]:
+    """Debian's sshd as this user, by a configuration that reads nothing of the system's; gives its port."""
+    assert SSHD
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings = {
+        "Port": port,
+        "ListenAddress": "127.0.0.1",
+        "HostKey": folder / "host_key",
+        "AuthorizedKeysFile": folder / "id.pub",
+        "PidFile": "none",
+        "StrictModes": "no",
+        "UsePAM": "no",
+        "PasswordAuthentication": "no",
+        "PermitRootLogin": "prohibit-password",
+        "AllowTcpForwarding": "local",
+    }
+    (folder / "sshd_config").write_text("".join(f"{key} {value}\n" for key, value in settings.items()))
+    separated()
+    process = await asyncio.create_subprocess_exec(
+        *(SSHD, "-D", "-e", "-f", str(folder / "sshd_config")), stderr=asyncio.subprocess.PIPE
+    )
+    assert process.stderr
+    try:
+        async with asyncio.timeout(10):
+            while b"listening on" not in (line := await process.stderr.readline()).lower():
+                assert line, "sshd ended before it listened"
+        drained = asyncio.create_task(process.stderr.read())
+        yield port
+        drained.cancel()
+    finally:
+        with suppress(ProcessLookupError):
+            process.terminate()
+        await process.wait()
+
+
+def separated() -> None:
+    """Where sshd gives up root's rights; its service makes the folder otherwise."""
+    if os.geteuid() == 0:
+        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+
+
+@asynccontextmanager
+async def own(folder: Path) -> AsyncGenerator[int]:
+    """asyncssh's own server; gives its port."""
     running: set[asyncio.Task[Any]] = set()
 
     async def serve(process: asyncssh.SSHServerProcess[bytes]) -> None:
@@ -196,14 +257,12 @@ async def ssh(tmp_path: Path) -> AsyncGenerator[dict[str, Any]]:
         Gate,
         "127.0.0.1",
         0,
-        server_host_keys=[host_key],
-        authorized_client_keys=allowed,
+        server_host_keys=[str(folder / "host_key")],
+        authorized_client_keys=str(folder / "id.pub"),
         process_factory=serve,
         encoding=None,
     )
-    port = server.get_port()
-    (tmp_path / "known_hosts").write_text(f"[127.0.0.1]:{port} {host_key.export_public_key().decode()}")
-    yield {"port": port, "python": sys.executable}
+    yield server.get_port()
     server.close()
     await server.wait_closed()
     if running:

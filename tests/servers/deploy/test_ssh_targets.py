@@ -15,6 +15,8 @@ from motet_servers.kit.errors import Refused, Unavailable
 
 TargetsFile = Callable[[str], Any]
 
+pytestmark = pytest.mark.timeout(120)  # every remote command is a session of its own, which sshd takes its time for
+
 
 @pytest.fixture
 def web(ssh: dict[str, Any], tmp_path: Path, targets_file: TargetsFile) -> Any:
@@ -23,7 +25,7 @@ def web(ssh: dict[str, Any], tmp_path: Path, targets_file: TargetsFile) -> Any:
         f"""
 targets:
   web:
-    ssh: {{host: 127.0.0.1, port: {ssh["port"]}, user: deploy, known_hosts: known_hosts, key: id}}
+    ssh: {{host: 127.0.0.1, port: {ssh["port"]}, user: {ssh["user"]}, known_hosts: known_hosts, key: id}}
     path: "{tmp_path}/srv/it's here"
     python: {ssh["python"]}
     environment: {{GREETING: "it's $HOME; `id`"}}
@@ -70,7 +72,7 @@ async def test_local_and_remote_agree_on_the_checksum_and_on_a_process(web: Any,
 
 async def test_a_second_deployment_to_a_locked_remote_target_is_turned_away(ssh: Any, tmp_path: Path) -> None:
     settings = Ssh(
-        host="127.0.0.1", port=ssh["port"], user="deploy", known_hosts=tmp_path / "known_hosts", key=tmp_path / "id"
+        host="127.0.0.1", port=ssh["port"], user=ssh["user"], known_hosts=tmp_path / "known_hosts", key=tmp_path / "id"
     )
     first, second = SshHost(settings, str(tmp_path / "srv")), SshHost(settings, str(tmp_path / "srv"))
     try:
@@ -100,7 +102,11 @@ async def test_a_key_that_is_not_allowed_is_refused(ssh: Any, tmp_path: Path) ->
     new_key: Any = getattr(asyncssh, "generate_private_key")  # noqa: B009 - as above
     (tmp_path / "other").write_bytes(new_key("ssh-ed25519").export_private_key())
     settings = Ssh(
-        host="127.0.0.1", port=ssh["port"], user="deploy", known_hosts=tmp_path / "known_hosts", key=tmp_path / "other"
+        host="127.0.0.1",
+        port=ssh["port"],
+        user=ssh["user"],
+        known_hosts=tmp_path / "known_hosts",
+        key=tmp_path / "other",
     )
     host = SshHost(settings, str(tmp_path / "srv"))
     with pytest.raises(Refused, match="refused the login"):
