@@ -27,6 +27,19 @@ def test_interrupted_work_cleans_up_before_it_ends(number: signal.Signals):
     assert cleaned == ["yes"]
 
 
+def test_sigterm_also_ends_what_a_shell_started_in_the_background():
+    async def work() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.get_running_loop().create_future()
+
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as such a shell does
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            session.run(work)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_interruption_is_asked_for_and_the_second_is_final(number: signal.Signals):
     heard: list[str] = []

@@ -25,14 +25,26 @@ T = TypeVar("T")
 
 def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run `work` to its end. Ctrl-C and SIGTERM cancel it, so that it can clean up; KeyboardInterrupt follows."""
+
+    async def whole() -> T:
+        task = asyncio.current_task()
+        if sys.platform != "win32" and task is not None:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, _terminated, task)
+        return await work()
+
     with asyncio.Runner() as runner:
-        loop = runner.get_loop()
-        if sys.platform != "win32":
-            loop.add_signal_handler(signal.SIGTERM, signal.raise_signal, signal.SIGINT)
         try:
-            return runner.run(work())
+            return runner.run(whole())
         except asyncio.CancelledError:  # by `interruptible`
             raise KeyboardInterrupt from None
+
+
+def _terminated(task: asyncio.Task[Any]) -> None:
+    """SIGTERM is Ctrl-C; a shell that starts us in the background has Ctrl-C ignored, and then it is a plain end."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        task.cancel()
+    else:
+        signal.raise_signal(signal.SIGINT)
 
 
 @contextmanager
