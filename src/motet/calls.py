@@ -124,6 +124,8 @@ class Call(msgspec.Struct, kw_only=True):
     on_progress: Callable[[Progress], None] | None = None
     on_late: Callable[[Reply | CallError], None] | None = None
     """Told when an answer comes for an attempt that was given up. Must not block."""
+    fence: Callable[[], bool] | None = None
+    """Asked right before an attempt is written: may it still be sent? A run that another process took over says no."""
     written: bool = False
     """Set by the wire once this attempt may have reached the server: `sent` of a cancelled call depends on it."""
     meta: dict[str, Json] | None = None
@@ -170,7 +172,8 @@ class ToolResult(Reply):
     def __init__(
         self, raw: bytes | msgspec.Raw, definition: Definition | None = None, body: dict[str, Json] | None = None
     ) -> None:
-        super().__init__(raw, body)
+        self.raw = raw
+        self._decoded = body
         self.definition = definition
         self._data: Json = msgspec.UNSET
 
@@ -267,8 +270,7 @@ Send = Callable[[Call], Awaitable[Reply]]
 Layer = Callable[[Send], Send]
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(msgspec.Struct, frozen=True):
     """The call was answered."""
 
     reply: Reply
@@ -286,8 +288,7 @@ class Done:
         return cast("Json", getattr(self.reply, "data", self.reply.body))
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(msgspec.Struct, frozen=True):
     """The call failed; `error` says whose fault, what happened, what to do, and `sent`."""
 
     error: CallError
@@ -299,8 +300,7 @@ class Failed:
         raise self.error
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True):
     """The call waits for answers. Send it again with `round` holding them, or give it up."""
 
     questions: tuple[Question, ...]

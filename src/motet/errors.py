@@ -23,6 +23,7 @@
         │   └── OutputSchemaMismatch  not what its output schema promises
         ├── ToolError               the tool itself reports failure (`isError`)
         ├── CallCancelled           the caller gave up
+        ├── Fenced                  the run it belongs to may be another process's by now; nothing was sent
         └── Unanswered              the server asked something and nobody answered
 
 A `CallError` says whose fault it is (`server`, `kind`), whether the request had its chance to act (`sent`), whether
@@ -272,6 +273,12 @@ class CallCancelled(CallError):
     """The caller gave up; `sent` is `unknown` once the first byte was written."""
 
     kind = "cancelled"
+
+
+class Fenced(CallError):
+    """The run that the call belongs to may be another process's by now, so nothing was sent."""
+
+    kind = "fenced"
 
 
 class Unanswered(CallError):

@@ -127,6 +127,26 @@ class DataFlowed(msgspec.Struct, frozen=True, gc=False):
     argument: str
 
 
+class LegBegan(msgspec.Struct, frozen=True, gc=False):
+    """A worker took up a run. `takeover`: its last owner was lost."""
+
+    at: float
+    run: str
+    workflow: str
+    takeover: bool = False
+
+
+class LegEnded(msgspec.Struct, frozen=True, gc=False):
+    """A worker let go of a run. `how` is the run's status, `busy` (somebody else drives it), `lost` or `failed`."""
+
+    at: float
+    run: str
+    workflow: str
+    how: str
+    took: float
+    """Seconds."""
+
+
 Event: TypeAlias = (
     CallStarted
     | AttemptFailed
@@ -138,6 +158,8 @@ Event: TypeAlias = (
     | StepChanged
     | StepProgress
     | DataFlowed
+    | LegBegan
+    | LegEnded
 )
 
 Emit = Callable[[Any], None]

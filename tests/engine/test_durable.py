@@ -277,7 +277,7 @@ async def test_two_processes_never_drive_one_run(where: str, servers: Servers) -
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert await others.ledger.due(0) == [run]
+        assert [row.id for row in await others.ledger.due(0)] == [run]
 
 
 async def test_a_run_that_was_taken_over_stops_before_its_next_effect(file: str, servers: Servers) -> None:
@@ -390,7 +390,7 @@ async def test_waits_survive_and_wake_by_time(where: str, servers: Servers) -> N
         assert await runs.ledger.due(moment[0]) == []
     moment[0] += 86400
     async with journal(where, now=lambda: moment[0]) as runs:
-        assert await runs.ledger.due(moment[0]) == [run]
+        assert [row.id for row in await runs.ledger.due(moment[0])] == [run]
         found = await runs.resume_all(servers)
         assert {run: getattr(report, "status", report) for run, report in found.items()} == {run: "complete"}
 

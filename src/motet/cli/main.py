@@ -47,6 +47,10 @@ SECTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "verify": "Is the journal of a run whole?",
         "prune": "Forget runs that ended long ago.",
     },
+    "Fleets": {
+        "worker": "Drive the runs of a database, beside other workers.",
+        "workers": "The workers of a database, and what each drives.",
+    },
 }
 """Every command with its one line of help, in the order of `motet --help`."""
 

@@ -23,10 +23,29 @@ config = click.option(
 
 journal = click.option(
     "--journal",
+    "--database",
+    "journal",
     metavar="PLACE",
     envvar="MOTET_JOURNAL",
     help="Where runs are kept: a file, or a postgresql:// URL; default: $MOTET_JOURNAL, else the state folder.",
 )
+
+
+class _Seconds(click.ParamType[float]):
+    """A duration as people write it, in seconds."""
+
+    name = "DURATION"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        from motet.config.values import duration
+
+        try:
+            return duration(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+SECONDS: Final = _Seconds()
 
 
 def json(function: F) -> F:

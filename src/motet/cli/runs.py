@@ -11,15 +11,20 @@ from typing import Final
 import click
 
 from motet.calls import Ask
-from motet.cli import asking, board, flows, output, session
+from motet.cli import asking, board, output, session
 from motet.config.model import Config
+from motet.engine.clock import DatabaseClock
 from motet.engine.durable import Durable
+from motet.engine.fleet.members import STALL
+from motet.engine.journal import LEASE
+from motet.engine.ports import wall_clock
 from motet.engine.report import Report
-from motet.engine.store import open_store
+from motet.engine.store import is_database, open_store
 from motet.errors import RunError
 from motet.events import Emit, ServerChanged, nobody
 from motet.orchestrator.orchestrator import Orchestrator
 from motet.workflow.model import Workflow
+from motet.workflow.touched import servers_of
 
 JOURNAL: Final = "runs.sqlite"
 """The journal's file in the state folder."""
@@ -38,11 +43,23 @@ def where(config: Config, given: str | None) -> str:
 async def journal(config: Config, given: str | None, *, emit: Emit = nobody) -> AsyncGenerator[Durable]:
     """All runs in the journal. Raises RunError when it cannot be opened."""
     place = where(config, given)
-    if "://" not in place:
+    shared = is_database(place)
+    if not shared:
         Path(place).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     redact = Orchestrator(config).redactor.json
     async with open_store(place) as store:
-        yield Durable(store, emit=emit, secrets=config.secrets, redact=redact, parallel=config.parallel)
+        clock = DatabaseClock(store)
+        if shared:
+            await clock.sync()
+        yield Durable(
+            store,
+            now=clock.now if shared else wall_clock,
+            emit=emit,
+            secrets=config.secrets,
+            redact=redact,
+            parallel=config.parallel,
+            lease=STALL if shared else LEASE,
+        )
 
 
 Begin = Callable[[Durable, Orchestrator], Awaitable[str]]
@@ -67,7 +84,7 @@ async def driven(
     with board.shown(board.Board.of(workflow)) as view:
         ask = asking.asker(yes=yes, paused=view.paused)
         async with (
-            session.connected(config, flows.servers_of(workflow), emit=told, ask=ask, settle=False) as motet,
+            session.connected(config, servers_of(workflow), emit=told, ask=ask, settle=False) as motet,
             journal(config, given, emit=view.tell) as runs,
         ):
             journals.append(runs)

@@ -8,7 +8,7 @@ not finished knows that its outcome is unknown. One task per act in flight; a wa
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import cast
 
 import msgspec
@@ -17,7 +17,7 @@ from motet.calls import Ask, Asked, Call, Done, Failed, Json, Outcome, Progress,
 from motet.engine.ports import Dispatch, Journal, Now
 from motet.engine.results import came, dropped, read_result
 from motet.engine.secrets import Secrets
-from motet.errors import CallError, RunError
+from motet.errors import CallError, Fenced, RunError
 from motet.events import DataFlowed, Emit, RunChanged, StepChanged, StepProgress, nobody
 from motet.workflow.entries import (
     Answered,
@@ -76,7 +76,11 @@ class Drive:
         self.before_end: Callable[[], None] | None = None
         """Told just before the end is written down."""
         self.late: Callable[[str, Json], None] | None = None
-        """Given the data of an answer that came after its call was given up."""
+        """Given the data of an answer that came after its call was given up, or after the run was lost."""
+        self.fence: Callable[[], bool] | None = None
+        """Is the run still ours, as far as this process can tell without asking? None: nobody can take it."""
+        self.regain: Callable[[], Awaitable[None]] | None = None
+        """Make sure that it is. Raises `RunError` when it is not."""
         self.paused = False
         """Nothing more is begun."""
         self._given_up: RunError | None = None
@@ -150,21 +154,31 @@ class Drive:
         self._woken.set()
 
     def give_up(self, error: RunError) -> None:
-        """The run is no longer ours: end every call at once, and raise this from `go`."""
+        """The run is no longer ours: begin nothing, end every call at once, and raise this from `go`.
+
+        A call that may have acted and may not be repeated is waited for: what it answers is news for the new owner.
+        """
+        if self._given_up is not None:
+            return
         self._given_up = error
         self._woken.set()
-        for task in (*self._tasks.values(), *self._asking.values()):
-            task.cancel()
+        for key, task in (*self._tasks.items(), *self._asking.items()):
+            call = self._calls.get(key)
+            if call is None or call.repeatable or not call.written or self.late is None:
+                task.cancel()
 
     async def _turn(self) -> None:
         self._tell_status()
         self._ask_again()
         while True:
             self._woken.clear()
+            if self._given_up is not None:
+                if not self._tasks:
+                    raise self._given_up
+                await self._woken.wait()
+                continue
             self._come_due()
             self._fill()
-            if self._given_up is not None:
-                raise self._given_up
             if self.state.ended or (not self._tasks and self._is_over()):
                 return
             await self._sleep()
@@ -206,7 +220,7 @@ class Drive:
 
     def _fill(self) -> None:
         """Begin what may be done, as far as there is room."""
-        while not self.paused and (room := self.parallel - len(self._tasks)) > 0:
+        while not self.paused and self._given_up is None and (room := self.parallel - len(self._tasks)) > 0:
             acts = self.state.ready(room)
             if not acts:
                 break
@@ -372,8 +386,10 @@ class Drive:
             self._show(act, request, now, arguments)
             return False
         self._started(act, request, now, arguments, call=call)
-        if act.kind == "call" and not call.repeatable:
-            call.on_late = self._on_late(act)
+        if not call.repeatable:
+            call.fence = self.fence
+            if act.kind == "call":
+                call.on_late = self._on_late(act)
         self._calls[act.key] = call
         self._spawn(act.key, self._call(act, request, call))
         return True
@@ -421,13 +437,16 @@ class Drive:
 
     async def _call(self, act: Act, request: Request, call: Call) -> None:
         try:
-            if not call.repeatable:
-                await self.journal.durable()
-            outcome = await self.dispatch.attempt(call)
+            outcome = await self._send(call)
         except asyncio.CancelledError:
             if act.key not in self._dropped:
                 raise
             self._finish(act.key, dropped(call))
+            self._over(act.key)
+            return
+        if self._given_up is not None:
+            if isinstance(outcome, Done) and self.late is not None:
+                self.late(act.key, outcome.data)
             self._over(act.key)
             return
         if isinstance(outcome, Asked):
@@ -437,6 +456,16 @@ class Drive:
             self.errors[act.key] = outcome.error
         self._finish(act.key, came(outcome, repeatable=call.repeatable, parse_json=request.parse_json))
         self._over(act.key)
+
+    async def _send(self, call: Call) -> Outcome:
+        """Send it; one that may not be repeated only while the run is certainly ours."""
+        while True:
+            if not call.repeatable:
+                await self.journal.durable()
+            outcome = await self.dispatch.attempt(call)
+            if self.regain is None or not (isinstance(outcome, Failed) and isinstance(outcome.error, Fenced)):
+                return outcome
+            await self.regain()
 
     async def _questions(self, act: Act, asked: Asked) -> None:
         """Answer in place when somebody is here, else let the step wait with its questions."""

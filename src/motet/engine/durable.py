@@ -20,8 +20,9 @@ from contextlib import asynccontextmanager
 import msgspec
 
 from motet.calls import Ask, Json
+from motet.engine.clock import awake
 from motet.engine.driving import Drive
-from motet.engine.journal import LEASE, Claim, Ledger, Message, RunJournal, RunRow, forget
+from motet.engine.journal import LEASE, Claim, Ledger, LostRun, Message, RunJournal, RunRow, forget, taken
 from motet.engine.memory import PARALLEL, check_inputs, new_nonce, new_run_id
 from motet.engine.ports import Dispatch, Now, Redact, as_it_is, wall_clock
 from motet.engine.report import Report, report_of
@@ -47,6 +48,7 @@ from motet.workflow.entries import (
 from motet.workflow.loading import bundle, unbundle
 from motet.workflow.model import Workflow
 from motet.workflow.runstate import RunState
+from motet.workflow.touched import servers_of
 
 VERSION = 1
 """Of the entries. A run of another version is refused with the reason, never guessed at."""
@@ -73,8 +75,9 @@ class Durable:
         redact: Redact = as_it_is,
         parallel: int = PARALLEL,
         near: float = NEAR,
+        lease: float = LEASE,
     ) -> None:
-        self.ledger = Ledger(store)
+        self.ledger = Ledger(store, lease=lease)
         self._now = now
         self._emit = emit
         self._secrets: Mapping[str, str] = {} if secrets is None else secrets
@@ -82,7 +85,7 @@ class Durable:
         self._parallel = parallel
         self._near = near
         self._workflows: dict[str, Workflow] = {}
-        self._legs: dict[str, _Leg] = {}
+        self._keeper = _Keeper(self.ledger)
 
     # -- the life of a run ----------------------------------------------------------------------------------------
 
@@ -93,10 +96,12 @@ class Durable:
         *,
         run: str | None = None,
         key: str | None = None,
+        priority: int = 0,
     ) -> str:
         """The id of a run that now exists: a new one, or the one that has this id or idempotency key already.
 
-        Nothing is driven yet. Raises `WorkflowError` when the inputs do not fit, `RunError` when a secret is not
+        Nothing is driven yet. Of two that could go on, workers take the one of higher `priority`.
+        Raises `WorkflowError` when the inputs do not fit, `RunError` when a secret is not
         configured or the journal cannot be written.
         """
         given = dict(inputs or {})
@@ -111,7 +116,9 @@ class Durable:
             version=VERSION,
             nonce=secrets.nonce,
         )
-        return await self.ledger.create(began, _packed(workflow), key=key)
+        return await self.ledger.create(
+            began, packed(workflow), key=key, priority=priority, needs=_needs(servers_of(workflow))
+        )
 
     async def drive(self, run: str, dispatch: Dispatch, *, ask: Ask | None = None) -> Report:
         """Claim the run and go on with it until it ends, or only waits for something that is not near.
@@ -120,14 +127,19 @@ class Durable:
         another version, or takes no more: the run then stopped before its next effect. Cancelling this leaves the run
         as it stands, to be driven again.
         """
+        claimed = awake()
         claim = await self.ledger.claim(run)
         leg: _Leg | None = None
         try:
-            leg = self._legs[run] = _Leg(self, claim, dispatch, ask)
-            await leg.go()
+            leg = _Leg(self, claim, claimed, dispatch, ask)
+            async with self._keeper.keeping(leg):
+                await leg.go()
             return self._report(leg.state)
+        except LostRun:
+            if leg is not None:
+                leg.tell_unwritten()
+            raise
         finally:
-            self._legs.pop(run, None)
             await asyncio.shield(self._let_go(claim, leg))
 
     def pause(self, run: str) -> bool:
@@ -135,10 +147,15 @@ class Durable:
 
         False when this object does not drive it. `resume` goes on with it.
         """
-        leg = self._legs.get(run)
+        leg = self._keeper.legs.get(run)
         if leg is not None:
             leg.drive.pause()
         return leg is not None
+
+    @property
+    def driving(self) -> frozenset[str]:
+        """The runs that this object drives now."""
+        return frozenset(self._keeper.legs)
 
     async def _let_go(self, claim: Claim, leg: _Leg | None) -> None:
         wake, status, run = None, None, claim.row.id
@@ -153,7 +170,7 @@ class Durable:
 
     def server_back(self, server: str) -> None:
         """A server can be reached again: steps deferred for it, in runs that this object drives, are tried now."""
-        for leg in list(self._legs.values()):
+        for leg in list(self._keeper.legs.values()):
             leg.drive.server_back(server)
 
     async def resume(self, run: str, dispatch: Dispatch, *, ask: Ask | None = None, who: str = "") -> Report:
@@ -161,15 +178,24 @@ class Durable:
 
         Raises `RunError` when it ended and nothing is left to do.
         """
-        row = await self.ledger.row(run)
-        if row.status not in ("running", "waiting"):
-            state = await self.state(run)
-            if not state.gaps():
-                unknown = any(unit.status == "unknown" for f in state.frames() for n in f.all_nodes for unit in n.units)
-                hint = f"motet resolve {run} STEP --done|--failed" if unknown else f"motet rerun {run}"
-                raise RunError(f"run {run} is {row.status}: nothing is left that could be done", hint=hint)
-            await self._say(run, {"kind": "resume", "who": who})
+        await self.call_up(run, who=who)
         return await self.drive(run, dispatch, ask=ask)
+
+    async def call_up(self, run: str, *, who: str = "") -> None:
+        """Make it a run that is to go on, for whoever drives it next; as `resume`, without driving it.
+
+        Raises `RunError` when it ended and nothing is left to do.
+        """
+        row = await self.ledger.row(run)
+        if not row.ended:
+            await self.ledger.wake(run)
+            return
+        state = await self.state(run)
+        if not state.gaps():
+            unknown = any(unit.status == "unknown" for f in state.frames() for n in f.all_nodes for unit in n.units)
+            hint = f"motet resolve {run} STEP --done|--failed" if unknown else f"motet rerun {run}"
+            raise RunError(f"run {run} is {row.status}: nothing is left that could be done", hint=hint)
+        await self._say(run, {"kind": "resume", "who": who})
 
     async def resume_all(self, dispatch: Dispatch, *, ask: Ask | None = None) -> dict[str, Report | RunError]:
         """Go on with every run that is due or was interrupted, several at once."""
@@ -184,8 +210,8 @@ class Durable:
                     found[run] = error
 
         async with asyncio.TaskGroup() as group:
-            for run in await self.ledger.due(self._now()):
-                group.create_task(one(run))
+            for row in await self.ledger.due(self._now()):
+                group.create_task(one(row.id))
         return found
 
     async def rerun(self, run: str, *, start: str | None = None, new: str | None = None) -> str:
@@ -194,8 +220,8 @@ class Durable:
         """  # noqa: D205 - two sentences that belong together
         entries, _ = await self.ledger.entries(run)
         began = _began(run, entries)
-        packed = await self.ledger.bundle(run)
-        workflow = self.workflow(packed)
+        bundled = await self.ledger.bundle(run)
+        workflow = self.workflow(bundled)
         kept = _kept(replayed(workflow, run, entries), entries, start) if start is not None else []
         fresh = Began(
             at=self._now(),
@@ -208,7 +234,8 @@ class Durable:
             nonce=began.nonce,
             rerun_of=run,
         )
-        return await self.ledger.create(fresh, packed, entries=kept)
+        row = await self.ledger.row(run)
+        return await self.ledger.create(fresh, bundled, entries=kept, priority=row.priority, needs=row.needs)
 
     # -- what people say ------------------------------------------------------------------------------------------
 
@@ -339,8 +366,13 @@ def _forget(task: asyncio.Task[None]) -> None:
         task.exception()
 
 
-def _packed(workflow: Workflow) -> str:
+def packed(workflow: Workflow) -> str:
+    """The workflow with all it runs, as it is stored."""
     return msgspec.json.encode(bundle(workflow), order="sorted").decode()
+
+
+def _needs(servers: set[str] | None) -> str:
+    return msgspec.json.encode(None if servers is None else sorted(servers)).decode()
 
 
 def replayed(workflow: Workflow, run: str, entries: Sequence[Entry]) -> RunState:
@@ -390,10 +422,63 @@ def _step_of(key: str) -> str:
     return key.rpartition(" ")[2].split("/", 1)[0].split("[", 1)[0]
 
 
+class _Keeper:
+    """Keeps the claims of every leg of this process, and hears for them: two statements, however many there are."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.legs: dict[str, _Leg] = {}
+        self._ledger = ledger
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @asynccontextmanager
+    async def keeping(self, leg: _Leg) -> AsyncGenerator[None]:
+        """Renew its lease and listen for it, for as long as the block lasts."""
+        run = leg.claim.row.id
+        self.legs[run] = leg
+        if not self._tasks:
+            loop = asyncio.get_running_loop()
+            self._tasks = [loop.create_task(self._renew()), loop.create_task(self._listen())]
+        try:
+            yield
+        finally:
+            del self.legs[run]
+            if not self.legs:
+                tasks, self._tasks = self._tasks, []
+                for task in tasks:
+                    task.cancel()
+                await asyncio.wait(tasks)
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(self._ledger.lease / 3)
+            asked, legs = awake(), list(self.legs.values())
+            try:
+                holding = await self._ledger.renew([leg.claim.token for leg in legs])
+            except RunError as error:
+                for leg in legs:
+                    if leg.holds_until <= awake():  # until then the run is ours, whatever the database says
+                        leg.lose(error)
+                continue
+            for leg in legs:
+                if leg.claim.token in holding:
+                    leg.holds_until = asked + self._ledger.lease
+                elif self.legs.get(leg.claim.row.id) is leg:
+                    leg.lose(taken(leg.claim.row.id))
+
+    async def _listen(self) -> None:
+        while True:
+            await asyncio.sleep(HEAR)
+            with contextlib.suppress(RunError):  # what cannot be heard now is heard later, or by the next owner
+                heard = await self._ledger.heard(list(self.legs))
+                for run, messages in heard.items():
+                    if (leg := self.legs.get(run)) is not None:
+                        await leg.hear(messages)
+
+
 class _Leg:
     """One claim's worth of driving."""
 
-    def __init__(self, runs: Durable, claim: Claim, dispatch: Dispatch, ask: Ask | None) -> None:
+    def __init__(self, runs: Durable, claim: Claim, claimed: float, dispatch: Dispatch, ask: Ask | None) -> None:
         self.ledger = runs.ledger
         self.claim = claim
         self.state = replayed(runs.workflow(claim.bundle), claim.row.id, claim.entries)
@@ -401,6 +486,10 @@ class _Leg:
         self.drive = runs.drive_of(self.state, self.journal, dispatch, ask)
         self.drive.before_end = self._status
         self.drive.late = self._late
+        self.drive.fence = lambda: awake() < self.holds_until
+        self.drive.regain = self._regain
+        self.holds_until = claimed + runs.ledger.lease
+        """Until then, by `awake()`, nobody else can have claimed it."""
         self.parked = False
 
     def _status(self) -> None:
@@ -408,15 +497,14 @@ class _Leg:
 
     async def go(self) -> None:
         """Recover, hear, drive; again while somebody speaks."""
-        async with self._kept_alive():
-            self._recover()
-            while True:
-                heard = await self._hear()
-                if self.state.ended and not heard and self._is_settled():
-                    break
-                await self.drive.go()
-                if self.drive.paused or not await self.ledger.heard(self.claim.row.id):
-                    break
+        self._recover()
+        while True:
+            heard = await self.hear()
+            if self.state.ended and not heard and self._is_settled():
+                break
+            await self.drive.go()
+            if self.drive.paused or not await self.ledger.heard([self.claim.row.id]):
+                break
         self.parked = True
 
     def _is_settled(self) -> bool:
@@ -443,36 +531,11 @@ class _Leg:
                     )
                 )
 
-    @asynccontextmanager
-    async def _kept_alive(self) -> AsyncGenerator[None]:
-        """Renew the lease and listen, for as long as the block lasts."""
-
-        async def keep() -> None:
-            spent = 0.0
-            while True:
-                await asyncio.sleep(HEAR)
-                spent += HEAR
-                try:
-                    if spent >= LEASE / 3:
-                        spent = 0.0
-                        await self.ledger.renew(self.claim.row.id, self.claim.token)
-                    await self._hear()
-                except RunError as error:
-                    self.journal.fail(error)
-                    self.drive.give_up(error)
-                    return
-
-        keeper = asyncio.get_running_loop().create_task(keep())
-        try:
-            yield
-        finally:
-            keeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await keeper
-
-    async def _hear(self) -> bool:
+    async def hear(self, messages: Sequence[Message] | None = None) -> bool:
         """Apply what was said; True when something was."""
-        messages = await self.ledger.heard(self.claim.row.id)
+        run = self.claim.row.id
+        if messages is None:
+            messages = (await self.ledger.heard([run])).get(run, ())
         for message in messages:
             refused = ""
             try:
@@ -483,6 +546,20 @@ class _Leg:
                 refused = error.message
             await self.ledger.take(message, refused=refused)
         return bool(messages)
+
+    def lose(self, error: RunError) -> None:
+        """The run is another process's by now."""
+        self.journal.fail(error)
+        self.drive.give_up(error)
+
+    async def _regain(self) -> None:
+        """Make sure that the run is ours. Raises `RunError`."""
+        asked = awake()
+        if self.claim.token not in await self.ledger.renew([self.claim.token]):
+            error = taken(self.claim.row.id)
+            self.lose(error)
+            raise error
+        self.holds_until = asked + self.ledger.lease
 
     def _obey(self, message: Message) -> None:
         body = message.body
@@ -506,6 +583,14 @@ class _Leg:
                 )
             case kind:
                 raise RunError(f"`{kind}` means nothing to this motet")
+
+    def tell_unwritten(self) -> None:
+        """Answers that came when the run was another's already are news for the new owner."""
+        for entry in self.journal.unwritten:
+            if isinstance(entry, Finished) and entry.result.status == "done":
+                started = self.state.find(entry.key).started
+                if started is not None and not started.repeatable:
+                    self._late(entry.key, entry.result.data)
 
     def _late(self, key: str, data: Json) -> None:
         """An answer that came after its call was given up."""

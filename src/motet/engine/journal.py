@@ -13,7 +13,9 @@ import os
 import socket
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -21,7 +23,7 @@ import msgspec
 from motet.calls import Json
 from motet.engine.store import Nothing, Rows, Sql, Store
 from motet.errors import RunError
-from motet.workflow.entries import Began, Entry, decode, encode
+from motet.workflow.entries import Answered, Began, Entry, Finished, Resumed, Woke, decode, encode
 
 BLOB = 256 << 10
 """Bytes of one entry past which it lies in the blob table, under its hash."""
@@ -29,10 +31,21 @@ CAP = 256 << 20
 """Bytes one run may write."""
 LEASE = 30.0
 """Seconds after which a run whose owner says nothing may be claimed by another."""
+_PROGRESS = (Finished, Answered, Woke, Resumed)
+"""Entries that show that a run does not just kill whoever drives it."""
 
 
 class LostRun(RunError):
     """Another process drives this run now."""
+
+
+class Busy(LostRun):
+    """Another process drives this run, and we never did."""
+
+
+def taken(run: str) -> LostRun:
+    """What is raised where a run turns out to be another's."""
+    return LostRun(f"run {run} was taken over by another process")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +66,40 @@ class RunRow:
     wake: float | None
     """When a wait is over by itself; 0: somebody said something."""
     seq: int
+    priority: int = 0
+    """Of two that could go on, the higher goes first."""
+    speaks: int = 1
+    """The version of its entries."""
+    needs: str = "[]"
+    """The servers it may touch, as a JSON list; `null` when only their boundaries tell."""
+    deaths: int = 0
+    """How many owners in a row were lost without the run getting anywhere."""
+    parked: str = ""
+    """Why nobody but a person starts it again."""
 
     def to_json(self) -> dict[str, Json]:
         """As JSON, without its owner."""
         told = msgspec.to_builtins(self)
-        return {key: told[key] for key in told if key not in ("owner", "lease", "seq")}
+        return {key: told[key] for key in told if key not in ("owner", "lease", "seq", "needs", "speaks")}
+
+    @property
+    def ended(self) -> bool:
+        """Is it over?"""
+        return self.status not in OPEN
+
+    @property
+    def servers(self) -> frozenset[str] | None:
+        """The servers it may touch; None when only their boundaries tell."""
+        needs = msgspec.json.decode(self.needs, type=list[str] | None)
+        return None if needs is None else frozenset(needs)
 
 
-_COLUMNS = "id, workflow, status, generation, rerun_of, key, created, updated, owner, lease, wake, seq"
+OPEN = ("running", "waiting")
+"""The statuses of a run that is not over."""
+_COLUMNS = (
+    "id, workflow, status, generation, rerun_of, key, created, updated, owner, lease, wake, seq,"
+    " priority, speaks, needs, deaths, parked"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,23 +131,35 @@ def chained(head: str, run: str, seq: int, body: str) -> str:
 class Ledger:
     """The rows of all runs in one store."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, lease: float = LEASE) -> None:
         self.store = store
+        self.lease = lease
+        """Seconds an owner may be silent before another may take its run."""
 
     # -- runs -----------------------------------------------------------------------------------------------------
 
-    async def create(self, began: Began, bundle: Json, *, key: str | None = None, entries: Sequence[Entry] = ()) -> str:
+    async def create(
+        self,
+        began: Began,
+        bundle: Json,
+        *,
+        key: str | None = None,
+        entries: Sequence[Entry] = (),
+        priority: int = 0,
+        needs: str = "null",
+    ) -> str:
         """The id of a new run; of the run that has this id or key, when there is one already."""
         bodies = [encode(entry).decode() for entry in (began, *entries)]
         inserts, head, size = _inserts(began.run, 0, "", bodies, (began, *entries))
         statements = [
             Sql(
                 "insert into run(id, workflow, bundle, status, generation, rerun_of, key, created, updated, owner,"
-                " lease, wake, seq, head, size) values(?, ?, ?, 'running', ?, ?, ?, ?, ?, null, 0, 0, ?, ?, ?)"
+                " lease, wake, seq, head, size, priority, speaks, needs)"
+                " values(?, ?, ?, 'running', ?, ?, ?, ?, ?, null, 0, 0, ?, ?, ?, ?, ?, ?)"
                 " on conflict do nothing returning id",
                 (
                     *(began.run, began.workflow, bundle, began.generation, began.rerun_of, key, began.at, began.at),
-                    *(len(bodies), head, size),
+                    *(len(bodies), head, size, priority, began.version, needs),
                 ),
                 must=True,
             ),
@@ -128,20 +179,42 @@ class Ledger:
             raise RunError(f"there is no run `{run}`", hint="motet runs")
         return RunRow(*rows[0])
 
+    async def wake(self, run: str) -> None:
+        """Let it go on now, also if it was parked."""
+        await self.store.do(Sql("update run set wake = 0, parked = '', deaths = 0 where id = ?", (run,)))
+
+    async def park(self, row: RunRow, why: str) -> None:
+        """Let nobody but a person start it again, if it still belongs to whom the row says."""
+        text = (
+            "update run set parked = ?, wake = null, owner = null, lease = 0 where id = ? and coalesce(owner, '') = ?"
+        )
+        await self.store.do(Sql(text, (why, row.id, row.owner or "")))
+
+    async def fault(self, run: str, *, again_in: float) -> int:
+        """Count one more leg that got nowhere, and leave the run alone for so many seconds; how many there were."""
+        text = "update run set deaths = deaths + 1, wake = {now} + ? where id = ? and owner is null returning deaths"
+        (rows,) = await self.store.do(Sql(text, (again_in, run)))
+        return int(rows[0][0]) if rows else 0
+
     async def rows(self, *, status: Sequence[str] = (), limit: int = 100) -> list[RunRow]:
         """The latest runs, newest first."""
         where = f" where status in ({', '.join('?' * len(status))})" if status else ""
         text = f"select {_COLUMNS} from run{where} order by created desc, id limit ?"
         return [RunRow(*row) for row in await self.store.read(Sql(text, (*status, limit)))]
 
-    async def due(self, now: float, *, limit: int = 100_000) -> list[str]:
-        """Open runs that can go on: their wait is over, somebody said something, or their owner is gone."""
+    async def due(self, now: float | None = None, *, limit: int = 100_000) -> list[RunRow]:
+        """Open runs that can go on: their wait is over, somebody said something, or their owner is gone.
+
+        The highest priority first; parked runs are left out. `now` is seconds since 1970; None: the database's clock.
+        """
         text = (
-            "select id, owner, case when lease < {now} then 1 else 0 end from run"
-            " where (status = 'running' or (status = 'waiting' and wake <= ?)) order by wake limit ?"
-        )
-        rows = await self.store.read(Sql(text, (now, limit)))
-        return [str(run) for run, owner, over in rows if owner is None or over or not _alive(str(owner))]
+            f"select {_COLUMNS}, case when lease < {{now}} then 1 else 0 end from run where parked = '' and"
+            " ((status = 'running' and coalesce(wake, 0) <= @) or (status = 'waiting' and wake <= @))"
+            " order by priority desc, wake limit ?"
+        ).replace("@", "{now}" if now is None else "?")
+        at = () if now is None else (now, now)
+        found = [(RunRow(*row), over) for *row, over in await self.store.read(Sql(text, (*at, limit)))]
+        return [row for row, over in found if row.owner is None or over or not _alive(row.owner)]
 
     async def entries(self, run: str) -> tuple[list[Entry], str]:
         """Everything it has done, and the last hash. Raises `RunError` naming the first row that is damaged."""
@@ -191,12 +264,14 @@ class Ledger:
         token = new_token()
         condition = "owner = ?" if gone else "(owner is null or lease < {now})"
         text = (
-            f"update run set owner = ?, lease = {{now}} + ? where id = ? and {condition} returning {_COLUMNS}, bundle"
+            "update run set owner = ?, lease = {now} + ?, wake = 0, parked = '',"
+            " deaths = deaths + case when owner is null then 0 else 1 end"
+            f" where id = ? and {condition} returning {_COLUMNS}, bundle"
         )
         owner = (row.owner,) if gone else ()
         try:
             found, rows, blobs = await self.store.do(
-                Sql(text, (token, LEASE, run, *owner), must=True), Sql(_ENTRIES, (run,)), Sql(_BLOBS, (run,))
+                Sql(text, (token, self.lease, run, *owner), must=True), Sql(_ENTRIES, (run,)), Sql(_BLOBS, (run,))
             )
         except RunError:
             forget(token)
@@ -204,7 +279,7 @@ class Ledger:
         except Nothing:
             forget(token)
             where = "" if row.owner is None else f" ({_who(row.owner)})"
-            raise LostRun(f"run {run} is being driven by another process{where}") from None
+            raise Busy(f"run {run} is being driven by another process{where}") from None
         *columns, bundle = found[0]
         try:
             entries, head = _read(run, rows, blobs)
@@ -214,13 +289,11 @@ class Ledger:
             raise
         return Claim(RunRow(*columns), token, str(bundle), entries, head)
 
-    async def renew(self, run: str, token: str) -> None:
-        """Say that we still drive it. Raises `LostRun`."""
-        text = "update run set lease = {now} + ? where id = ? and owner = ? returning id"
-        try:
-            await self.store.do(Sql(text, (LEASE, run, token), must=True))
-        except Nothing:
-            raise LostRun(f"run {run} was taken over by another process") from None
+    async def renew(self, tokens: Sequence[str]) -> set[str]:
+        """Say that these claims are still driven; gives those that still hold."""
+        text = f"update run set lease = {{now}} + ? where owner in ({', '.join('?' * len(tokens))}) returning owner"
+        (rows,) = await self.store.do(Sql(text, (self.lease, *tokens)))
+        return {str(owner) for (owner,) in rows}
 
     async def release(
         self, run: str, token: str, *, wake: float | None, status: str | None = None, heard: bool = True
@@ -228,8 +301,8 @@ class Ledger:
         """Let go of it until `wake`. False when it is not ours, or, if `heard`, when something new is in its inbox."""
         unheard = " and not exists (select 1 from inbox where inbox.run = run.id and state = 'new')"
         text = (
-            "update run set owner = null, lease = 0, wake = ?, status = coalesce(?, status) where id = ? and owner = ?"
-            f"{unheard if heard else ''} returning id"
+            "update run set owner = null, lease = 0, deaths = 0, wake = ?, status = coalesce(?, status)"
+            f" where id = ? and owner = ?{unheard if heard else ''} returning id"
         )
         try:
             await self.store.do(Sql(text, (wake, status, run, token), must=True))
@@ -244,7 +317,7 @@ class Ledger:
         packed = msgspec.json.encode(body).decode()
         try:
             await self.store.do(
-                Sql("update run set wake = 0 where id = ? returning id", (run,), must=True),
+                Sql("update run set wake = 0, parked = '', deaths = 0 where id = ? returning id", (run,), must=True),
                 Sql(
                     "insert into inbox(id, run, at, body, state, note) values(?, ?, ?, ?, 'new', '')",
                     (uuid.uuid4().hex, run, at, packed),
@@ -253,13 +326,16 @@ class Ledger:
         except Nothing:
             raise RunError(f"there is no run `{run}`", hint="motet runs") from None
 
-    async def heard(self, run: str) -> list[Message]:
-        """What was said and not heard yet, in order."""
-        text = "select id, at, body from inbox where run = ? and state = 'new' order by at, id"
-        return [
-            Message(str(id_), float(at), msgspec.json.decode(str(body)))
-            for id_, at, body in await self.store.read(Sql(text, (run,)))
-        ]
+    async def heard(self, runs: Sequence[str]) -> dict[str, list[Message]]:
+        """What was said to each of these runs and not heard yet, in order; nothing for the others."""
+        text = (
+            f"select run, id, at, body from inbox where run in ({', '.join('?' * len(runs))}) and state = 'new'"
+            " order by at, id"
+        )
+        found: dict[str, list[Message]] = {}
+        for run, id_, at, body in await self.store.read(Sql(text, tuple(runs))):
+            found.setdefault(str(run), []).append(Message(str(id_), float(at), msgspec.json.decode(str(body))))
+        return found
 
     async def take(self, message: Message, *, refused: str = "") -> None:
         """Mark it heard; `refused` says why it changed nothing."""
@@ -335,6 +411,7 @@ class RunJournal:
         self._seq = len(claim.entries)
         self._head = claim.head
         self._pending: list[Entry] = []
+        self._refused: list[Entry] = []
         self._written = self._seq
         self._size = 0
         self._flushing: asyncio.Task[None] | None = None
@@ -361,13 +438,19 @@ class RunJournal:
         """Take no more: the run is no longer ours."""
         self._broken = self._broken or error
 
+    @property
+    def unwritten(self) -> list[Entry]:
+        """What was recorded and, since the run was lost, not written."""
+        return [*self._refused, *self._pending]
+
     async def _flush(self) -> None:
         try:
             while self._pending and self._broken is None:
-                batch, self._pending = self._pending, []
-                await self._write(batch)
+                self._refused, self._pending = self._pending, []
+                await self._write(self._refused)
+                self._refused = []
         except Nothing:
-            self._broken = LostRun(f"run {self._run} was taken over by another process")
+            self._broken = taken(self._run)
         except RunError as error:
             self._broken = error
         finally:
@@ -377,7 +460,7 @@ class RunJournal:
         bodies = [encode(entry).decode() for entry in batch]
         inserts, head, size = _inserts(self._run, self._seq, self._head, bodies, batch)
         text = (
-            "update run set seq = ?, head = ?, size = size + ?, updated = ?, status = ?"
+            "update run set seq = ?, head = ?, size = size + ?, updated = ?, status = ?, deaths = deaths * ?"
             " where id = ? and owner = ? and seq = ? returning size"
         )
         values = (
@@ -386,6 +469,7 @@ class RunJournal:
             size,
             batch[-1].at,
             self.status,
+            0 if any(isinstance(entry, _PROGRESS) and not _interrupted(entry) for entry in batch) else 1,
             self._run,
             self._token,
             self._seq,
@@ -397,6 +481,11 @@ class RunJournal:
             raise RunError(f"run {self._run} has written more than {CAP >> 20} MiB", hint="start a new run")
 
 
+def _interrupted(entry: Entry) -> bool:
+    """Does it only say that the last owner went away in the middle of it?"""
+    return isinstance(entry, Finished) and entry.result.error is not None and entry.result.error.kind == "interrupted"
+
+
 # -- owners -----------------------------------------------------------------------------------------------------------
 
 
@@ -404,9 +493,23 @@ _HELD: set[str] = set()
 """The tokens of this process that are in use: a claim whose release could not be written is nobody's."""
 
 
+@cache
+def this_machine() -> str:
+    """The name of this host, with what tells two containers of one name apart: the boot and the process namespace."""
+    parts = [socket.gethostname()]
+    for read in (lambda: Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")[:8], _pid_namespace):
+        with suppress(OSError):
+            parts.append(read())
+    return "~".join(parts)
+
+
+def _pid_namespace() -> str:
+    return str(Path("/proc/self/ns/pid").stat().st_ino)
+
+
 def new_token() -> str:
     """An owner's name: this host, this process, this claim."""
-    token = f"{socket.gethostname()}/{os.getpid()}/{_started(os.getpid())}/{uuid.uuid4().hex}"
+    token = f"{this_machine()}/{os.getpid()}/{_started(os.getpid())}/{uuid.uuid4().hex}"
     _HELD.add(token)
     return token
 
@@ -419,7 +522,7 @@ def forget(token: str) -> None:
 def _alive(owner: str) -> bool:
     """May the process that claimed it still live? Only a process of this host can be known to be gone."""
     host, pid, started, _ = owner.rsplit("/", 3)
-    if host != socket.gethostname():
+    if host != this_machine():
         return True
     if int(pid) == os.getpid():
         return owner in _HELD
@@ -443,4 +546,4 @@ def _started(pid: int) -> str:
 
 def _who(owner: str) -> str:
     host, pid, *_ = owner.rsplit("/", 3)
-    return f"process {pid} on {host}"
+    return f"process {pid} on {host.partition('~')[0]}"

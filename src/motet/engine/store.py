@@ -21,7 +21,7 @@ from typing import Any, Protocol, cast
 
 from motet.errors import RunError
 
-SCHEMA = 1
+SCHEMA = 2
 """Of the tables. A newer one is refused, an older one is brought up to date on opening."""
 MIGRATIONS: dict[int, tuple[str, ...]] = {
     1: (
@@ -42,7 +42,20 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         ),
         "create index inbox_new on inbox(run, state)",
         "create table blob(run text not null, hash text not null, body text not null, primary key(run, hash))",
-    )
+    ),
+    2: (  # what a fleet needs to know of runs and of its workers
+        "alter table run add column priority integer not null default 0",
+        "alter table run add column speaks integer not null default 1",
+        "alter table run add column needs text not null default '[]'",
+        "alter table run add column deaths integer not null default 0",
+        "alter table run add column parked text not null default ''",
+        (
+            "create table worker(id text primary key, host text not null, pid integer not null, release text not null,"
+            " speaks text not null, servers text not null, started double precision not null,"
+            " seen double precision not null, legs integer not null, room integer not null, draining integer not null)"
+        ),
+        "create table duty(name text primary key, at double precision not null)",
+    ),
 }
 Rows = list[tuple[Any, ...]]
 
@@ -347,10 +360,15 @@ async def postgres_store(url: str) -> AsyncGenerator[PostgresStore]:
         await store.close()
 
 
+def is_database(where: str) -> bool:
+    """Is it the URL of a PostgreSQL database, rather than a file?"""
+    return where.startswith(("postgresql://", "postgres://"))
+
+
 @asynccontextmanager
 async def open_store(where: str) -> AsyncGenerator[Store]:
     """The journal in a file, or behind a `postgresql://` URL. Raises `RunError`."""
-    if where.startswith(("postgresql://", "postgres://")):
+    if is_database(where):
         async with postgres_store(where) as store:
             yield store
     else:

@@ -28,13 +28,14 @@ def command(ctx: click.Context, *, file: str, given: tuple[str, ...], config: st
     from motet.cli import flows, session
     from motet.testing.rehearsal import rehearse
     from motet.workflow.loading import load
+    from motet.workflow.touched import servers_of
 
     settings = session.configured(config)
     workflow = load(file)
     inputs = flows.typed(workflow, arguments.pairs(given, what="input"))
 
     async def work() -> Rehearsal:
-        async with session.connected(settings, flows.servers_of(workflow)) as motet:
+        async with session.connected(settings, servers_of(workflow)) as motet:
             return await rehearse(motet, workflow, inputs)
 
     table = session.run(work)

@@ -112,11 +112,12 @@ async def _durable(
 async def _in_memory(
     settings: Config, workflow: Workflow, inputs: Mapping[str, Json], *, dry: Dry, yes: bool
 ) -> Report:
-    from motet.cli import asking, board, flows, session
+    from motet.cli import asking, board, session
+    from motet.workflow.touched import servers_of
 
     with board.shown(board.Board.of(workflow)) as view:
         ask = asking.asker(yes=yes, paused=view.paused)
-        needed = flows.servers_of(workflow)
+        needed = servers_of(workflow)
         async with session.connected(settings, needed, emit=view.tell, ask=ask, settle=False) as motet:
             run = motet.begin(workflow, inputs, dry=dry)
             with session.interruptible(lambda: _stop(run)):

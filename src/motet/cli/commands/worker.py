@@ -1,0 +1,36 @@
+"""`motet worker`."""
+
+from __future__ import annotations
+
+import click
+
+from motet.cli import options
+
+
+@click.command(short_help="Drive the runs of a database, beside other workers.")
+@click.option("--room", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Runs driven at once.")
+@click.option("--grace", type=options.SECONDS, default="30s", show_default=True, help="For calls in flight at the end.")
+@click.option("--heartbeat", type=options.SECONDS, default="5s", show_default=True, help="Between two signs of life.")
+@click.option("--stall", type=options.SECONDS, default="15s", show_default=True, help="Silence that counts as death.")
+@options.journal
+@options.config
+def command(
+    *, room: int, grace: float, heartbeat: float, stall: float, journal: str | None, config: str | None
+) -> None:
+    """Take runs from a PostgreSQL database and drive them with the servers of the configuration.
+
+    Start as many as you want, on as many machines as you want. SIGTERM or Ctrl-C: it takes no more, lets the calls in
+    flight end, and leaves the rest to the others.
+
+    \b
+    motet worker --database postgresql://motet@db/motet --config motet.toml
+    """
+    from motet.cli import fleet, session
+    from motet.engine.fleet.worker import Settings
+    from motet.events import nobody
+
+    if heartbeat * 2 > stall:
+        raise click.UsageError("--stall must be at least twice --heartbeat, or healthy workers count as dead")
+    settings = session.configured(config)
+    how = Settings(room=room, heartbeat=heartbeat, stall=stall, grace=grace)
+    session.run(lambda: fleet.work(settings, journal, how, nobody))

@@ -1,0 +1,92 @@
+"""Fleets at the command line: one worker's stay with its servers, and what others may ask of workers."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from motet.cli import runs, session
+from motet.config.model import Config
+from motet.engine.clock import DatabaseClock
+from motet.engine.durable import VERSION, Durable
+from motet.engine.fleet.jobs import Jobs, open_jobs
+from motet.engine.fleet.members import Member, Members, new_member
+from motet.engine.fleet.worker import NEAR, Settings, Worker, draining_on
+from motet.engine.journal import RunRow
+from motet.engine.store import is_database, open_store
+from motet.errors import RunError
+from motet.events import Emit, ServerChanged
+
+
+def url(config: Config, given: str | None) -> str:
+    """The database of a fleet. Raises RunError when a file is named."""
+    place = runs.where(config, given)
+    if not is_database(place):
+        raise RunError(f"a fleet needs a database; {place} is a file", hint="--database postgresql://…")
+    return place
+
+
+async def work(config: Config, given: str | None, settings: Settings, emit: Emit) -> None:
+    """Be a worker until SIGTERM or Ctrl-C, then to the end of what is in flight. Raises RunError."""
+    place = url(config, given)
+    held: list[Durable] = []
+
+    def told(event: object) -> None:
+        emit(event)
+        if isinstance(event, ServerChanged) and event.state == "ready":
+            for durable in held:
+                durable.server_back(event.server)
+
+    async with open_store(place) as store, open_jobs(place) as jobs:
+        clock = DatabaseClock(store)
+        await clock.sync()
+        async with session.connected(config, emit=told, settle=False) as motet:
+            durable = Durable(
+                store,
+                now=clock.now,
+                emit=told,
+                secrets=config.secrets,
+                redact=motet.redactor.json,
+                parallel=config.parallel,
+                near=NEAR,
+                lease=settings.stall,
+            )
+            held.append(durable)
+            worker = Worker(
+                durable,
+                jobs,
+                Members(store),
+                clock,
+                new_member(config.servers, speaks=[VERSION], room=settings.room),
+                motet.host,
+                settings,
+                told,
+            )
+            async with draining_on(worker, signal.SIGTERM, signal.SIGINT):
+                await worker.run()
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """The workers of a database, for whoever gives them runs."""
+
+    members: list[Member]
+    jobs: Jobs
+
+    def could_drive(self, row: RunRow) -> bool:
+        """Is a worker alive that would take the run?"""
+        return any(member.alive and not member.draining and member.can_drive(row) for member in self.members)
+
+
+@asynccontextmanager
+async def of(place: str) -> AsyncGenerator[Fleet | None]:
+    """The fleet behind that place; None when it is a file."""
+    if not is_database(place):
+        yield None
+        return
+    async with open_store(place) as store:
+        members = await Members(store).all()
+    async with open_jobs(place) as jobs:
+        yield Fleet(members, jobs)
