@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 from motet.cli import runs, session
 from motet.config.model import Config
 from motet.engine.clock import DatabaseClock
 from motet.engine.durable import VERSION, Durable
-from motet.engine.fleet.jobs import Jobs, open_jobs
-from motet.engine.fleet.members import Member, Members, new_member
+from motet.engine.fleet.jobs import open_jobs
+from motet.engine.fleet.members import Members, new_member
 from motet.engine.fleet.worker import NEAR, Settings, Worker, draining_on
-from motet.engine.journal import RunRow
 from motet.engine.store import is_database, open_store
 from motet.errors import RunError
 from motet.events import Emit, ServerChanged
@@ -66,27 +62,3 @@ async def work(config: Config, given: str | None, settings: Settings, emit: Emit
             )
             async with draining_on(worker, signal.SIGTERM, signal.SIGINT):
                 await worker.run()
-
-
-@dataclass(frozen=True, slots=True)
-class Fleet:
-    """The workers of a database, for whoever gives them runs."""
-
-    members: list[Member]
-    jobs: Jobs
-
-    def could_drive(self, row: RunRow) -> bool:
-        """Is a worker alive that would take the run?"""
-        return any(member.alive and not member.draining and member.can_drive(row) for member in self.members)
-
-
-@asynccontextmanager
-async def of(place: str) -> AsyncGenerator[Fleet | None]:
-    """The fleet behind that place; None when it is a file."""
-    if not is_database(place):
-        yield None
-        return
-    async with open_store(place) as store:
-        members = await Members(store).all()
-    async with open_jobs(place) as jobs:
-        yield Fleet(members, jobs)

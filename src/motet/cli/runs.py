@@ -1,4 +1,4 @@
-"""Durable runs at the command line: where their journal is, who speaks, and driving one with the servers it needs."""
+"""Durable runs at the command line: where their journal is, who speaks, and what is said to them."""
 
 from __future__ import annotations
 
@@ -10,21 +10,19 @@ from typing import Final
 
 import click
 
-from motet.calls import Ask
-from motet.cli import asking, board, output, session
+from motet.cli import output, session
 from motet.config.model import Config
 from motet.engine.clock import DatabaseClock
 from motet.engine.durable import Durable
-from motet.engine.fleet.members import STALL
-from motet.engine.journal import LEASE
+from motet.engine.fleet.members import STALL, Members
+from motet.engine.journal import LEASE, RunRow
 from motet.engine.ports import wall_clock
 from motet.engine.report import Report
 from motet.engine.store import is_database, open_store
 from motet.errors import RunError
-from motet.events import Emit, ServerChanged, nobody
+from motet.events import Emit, nobody
 from motet.orchestrator.orchestrator import Orchestrator
 from motet.workflow.model import Workflow
-from motet.workflow.touched import servers_of
 
 JOURNAL: Final = "runs.sqlite"
 """The journal's file in the state folder."""
@@ -62,56 +60,6 @@ async def journal(config: Config, given: str | None, *, emit: Emit = nobody) -> 
         )
 
 
-Begin = Callable[[Durable, Orchestrator], Awaitable[str]]
-"""Gives the id of the run to drive."""
-Go = Callable[[Durable, Orchestrator, str, "Ask | None"], Awaitable[Report]]
-"""Drives it."""
-
-
-async def driven(
-    config: Config, given: str | None, workflow: Workflow, begin: Begin, go: Go, *, yes: bool = False
-) -> tuple[Report, bool]:
-    """Begin or find a run, and drive it with its servers; gives the report, and whether Ctrl-C paused it."""
-    paused: list[str] = []
-    journals: list[Durable] = []
-
-    def told(event: object) -> None:
-        view.tell(event)
-        if isinstance(event, ServerChanged) and event.state == "ready":
-            for runs in journals:
-                runs.server_back(event.server)  # steps that were deferred for it need not wait for their timer
-
-    with board.shown(board.Board.of(workflow)) as view:
-        ask = asking.asker(yes=yes, paused=view.paused)
-        async with (
-            session.connected(config, servers_of(workflow), emit=told, ask=ask, settle=False) as motet,
-            journal(config, given, emit=view.tell) as runs,
-        ):
-            journals.append(runs)
-            run = await begin(runs, motet)
-            with session.interruptible(lambda: _pause(runs, run, paused)):
-                report = await go(runs, motet, run, ask)
-        if not paused:
-            view.settle(report)
-    return report, bool(paused)
-
-
-def _pause(runs: Durable, run: str, paused: list[str]) -> None:
-    runs.pause(run)
-    paused.append(run)
-    output.say(f"pausing: what is in flight ends; go on with: motet resume {run} (Ctrl-C again leaves it as it is)")
-
-
-async def drive(runs: Durable, motet: Orchestrator, run: str, ask: Ask | None) -> Report:
-    """Drive a run that was begun."""
-    return await runs.drive(run, motet.host, ask=ask)
-
-
-async def resume(runs: Durable, motet: Orchestrator, run: str, ask: Ask | None) -> Report:
-    """Go on with a run, or with the gaps of one that ended partial."""
-    return await runs.resume(run, motet.host, ask=ask, who=who())
-
-
 async def workflow_of(config: Config, given: str | None, run: str) -> Workflow:
     """The workflow a run was begun with, as it was then. Raises RunError when there is no such run."""
     async with journal(config, given) as runs:
@@ -144,12 +92,29 @@ def say(
     """Say something to a run, and tell that it was said."""
     settings = session.configured(config)
 
-    async def work() -> None:
+    async def work() -> bool:
         async with journal(settings, given) as runs:
             await word(runs)
+            row = await runs.ledger.row(run)
+        return await offered(where(settings, given), row)
 
-    session.run(work)
+    taken = session.run(work)
     if as_json:
-        output.emit_json({"run": run, "told": told})
+        output.emit_json({"run": run, "told": told, "worker": taken})
     else:
-        click.echo(f"{told}; go on with: motet resume {run}")
+        click.echo(f"{told}; a worker goes on with it" if taken else f"{told}; go on with: motet resume {run}")
+
+
+async def offered(place: str, row: RunRow) -> bool:
+    """Offer the run to the workers of a database; False when none would take it."""
+    if not is_database(place):
+        return False
+    from motet.engine.fleet.jobs import open_jobs
+
+    async with open_store(place) as store:
+        members = await Members(store).all()
+    if not any(member.working and member.can_drive(row) for member in members):
+        return False
+    async with open_jobs(place) as jobs:
+        await jobs.put([row])
+    return True

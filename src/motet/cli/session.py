@@ -48,7 +48,7 @@ def _terminated(task: asyncio.Task[Any]) -> None:
 
 
 @contextmanager
-def interruptible(first: Callable[[], None]) -> Generator[None]:
+def interruptible(first: Callable[[], object]) -> Generator[None]:
     """Inside, the first Ctrl-C (or SIGTERM) is `first()`; the second cancels the current task."""
     if sys.platform == "win32":
         yield

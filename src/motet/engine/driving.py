@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from typing import cast
 
 import msgspec
 
-from motet.calls import Ask, Asked, Call, Done, Failed, Json, Outcome, Progress, Question, Reply, Round
+from motet.calls import Ask, Asked, Call, Done, Failed, Json, Outcome, Progress, Reply, Round
+from motet.engine.asking import ASKABLE, put
+from motet.engine.changes import step_changed
 from motet.engine.ports import Dispatch, Journal, Now
 from motet.engine.results import came, dropped, read_result
 from motet.engine.secrets import Secrets
 from motet.errors import CallError, Fenced, RunError
-from motet.events import DataFlowed, Emit, RunChanged, StepChanged, StepProgress, nobody
+from motet.events import DataFlowed, Emit, RunChanged, StepProgress, nobody
 from motet.workflow.entries import (
     Answered,
     Cancelled,
@@ -310,54 +311,30 @@ class Drive:
         """Ask whoever answers in place, if there is somebody."""
         assert self._group is not None
         if self.ask is not None:
-            task = self._asking[unit.key] = self._group.create_task(self._approve(unit, self.ask))
+            task = self._asking[unit.key] = self._group.create_task(self._put(unit, self.ask))
             task.add_done_callback(lambda _: self._asked(unit.key))
 
     def _ask_again(self) -> None:
         """Questions that were open when the run was let go are asked once more."""
         for unit in self.state.waiting:
-            if unit.waiting is not None and unit.waiting.reason in ("approval", "question"):
+            if unit.waiting is not None and unit.waiting.reason in ASKABLE:
                 self._ask_for(unit)
 
     def _asked(self, key: str) -> None:
         self._asking.pop(key, None)
         self._woken.set()
 
-    async def _approve(self, unit: Unit, ask: Ask) -> None:
+    async def _put(self, unit: Unit, ask: Ask) -> None:
         waiting = unit.waiting
         if waiting is None:
             return
-        if waiting.reason == "question":
-            await self._answer_again(unit, waiting, ask)
-            return
-        shown = cast("Mapping[str, Json]", waiting.shown or {})
-        question = Question(server="", kind="approval", message=str(shown.get("message", "")), key=unit.key)
-        answer = await ask(question)
+        said = await put(waiting, ask)
         if unit.waiting is not waiting:
             return
-        if answer is not None:
-            content = answer.content or {}
-            verdict: Verdict = "approve" if answer.action == "accept" else "reject"
-            self.answer(unit.key, verdict, who=str(content.get("by", "")), note=str(content.get("note", "")))
-        elif not self.state.durable:
+        if said is not None:
+            self.answer(unit.key, said.verdict, who=said.who, note=said.note, data=said.data)
+        elif waiting.reason == "approval" and not self.state.durable:
             self.answer(unit.key, "reject", note="nobody is here to answer")
-
-    async def _answer_again(self, unit: Unit, waiting: Waiting, ask: Ask) -> None:
-        answers: dict[str, Json] = {}
-        for number, told in enumerate(cast("list[dict[str, Json]]", waiting.shown or [])):
-            question = Question(
-                server=str(told.get("server", "")),
-                kind=told.get("kind", "elicitation"),
-                message=str(told.get("message", "")),
-                schema=told.get("schema"),
-                url=told.get("url"),
-                key=str(told.get("key", "")),
-            )
-            answer = await ask(question)
-            if answer is None or unit.waiting is not waiting:
-                return
-            answers[question.key or str(number)] = {"action": answer.action, "content": answer.content}
-        self.answer(unit.key, "answer", data=answers)
 
     # -- calls ----------------------------------------------------------------------------------------------------
 
@@ -601,26 +578,12 @@ class Drive:
             changes, state.changes = state.changes, []
             heard = self.emit is not nobody or self.watch is not None or self._asking
             for change in changes if heard else ():
-                unit, started = change.unit, None if change.unit is None else change.unit.started
+                unit = change.unit
                 if unit is not None and unit.key in self._asking and unit.waiting is None:
                     self._asking[unit.key].cancel()
                 if self.watch is not None and change.node.status in SETTLED:
                     self.watch(change.node)
-                took = 0.0 if unit is None or unit.settled is None or unit.began is None else unit.settled - unit.began
-                self.emit(
-                    StepChanged(
-                        state.at,
-                        state.run,
-                        change.node.key,
-                        change.status,
-                        item=None if unit is None else unit.index,
-                        phase=change.phase,
-                        server=None if started is None else started.server,
-                        message=(change.node.reason if unit is None else unit.reason) or "",
-                        attempts=0 if unit is None else unit.attempts,
-                        took=took,
-                    )
-                )
+                self.emit(step_changed(state, change))
         if self.stopped is not None and state.root.stage != "forward":
             self.stopped()
             self.stopped = None

@@ -22,7 +22,7 @@ import msgspec
 from motet.calls import Ask, Json
 from motet.engine.clock import awake
 from motet.engine.driving import Drive
-from motet.engine.journal import LEASE, Claim, Ledger, LostRun, Message, RunJournal, RunRow, forget, taken
+from motet.engine.journal import LEASE, Claim, Ledger, Message, RunJournal, RunRow, forget, taken
 from motet.engine.memory import PARALLEL, check_inputs, new_nonce, new_run_id
 from motet.engine.ports import Dispatch, Now, Redact, as_it_is, wall_clock
 from motet.engine.report import Report, report_of
@@ -58,6 +58,8 @@ TOGETHER = 64
 """Runs that `resume_all` drives at once: they share commits."""
 _REMEMBERED = 64
 """Workflows that are kept loaded."""
+LATE = 300.0
+"""Seconds for which a late answer is tried to be told to a journal that cannot be reached."""
 NEAR = 60.0
 """Seconds a run waits in the foreground for a timer before it is let go."""
 
@@ -78,7 +80,7 @@ class Durable:
         lease: float = LEASE,
     ) -> None:
         self.ledger = Ledger(store, lease=lease)
-        self._now = now
+        self.now = now
         self._emit = emit
         self._secrets: Mapping[str, str] = {} if secrets is None else secrets
         self._redact = redact
@@ -86,6 +88,8 @@ class Durable:
         self._near = near
         self._workflows: dict[str, Workflow] = {}
         self._keeper = _Keeper(self.ledger)
+        self.telling: set[asyncio.Task[None]] = set()
+        """Late answers on their way to the journal."""
 
     # -- the life of a run ----------------------------------------------------------------------------------------
 
@@ -108,7 +112,7 @@ class Durable:
         check_inputs(workflow, given)
         secrets = Secrets(new_nonce(workflow), self._secrets)
         began = Began(
-            at=self._now(),
+            at=self.now(),
             run=run or new_run_id(),
             workflow=workflow.name,
             inputs=secrets.referred(workflow, given),
@@ -135,7 +139,7 @@ class Durable:
             async with self._keeper.keeping(leg):
                 await leg.go()
             return self._report(leg.state)
-        except LostRun:
+        except RunError:
             if leg is not None:
                 leg.tell_unwritten()
             raise
@@ -210,7 +214,7 @@ class Durable:
                     found[run] = error
 
         async with asyncio.TaskGroup() as group:
-            for row in await self.ledger.due(self._now()):
+            for row in await self.ledger.due(self.now()):
                 group.create_task(one(row.id))
         return found
 
@@ -219,12 +223,12 @@ class Durable:
         what came of them. Idempotency keys are new. Raises `RunError` when there is no such run or step.
         """  # noqa: D205 - two sentences that belong together
         entries, _ = await self.ledger.entries(run)
-        began = _began(run, entries)
+        began = begun(run, entries)
         bundled = await self.ledger.bundle(run)
         workflow = self.workflow(bundled)
         kept = _kept(replayed(workflow, run, entries), entries, start) if start is not None else []
         fresh = Began(
-            at=self._now(),
+            at=self.now(),
             run=new or new_run_id(),
             workflow=began.workflow,
             inputs=began.inputs,
@@ -293,7 +297,7 @@ class Durable:
         await self.answer(run, step, verdict, who=who, data=data)
 
     async def _say(self, run: str, body: Json) -> None:
-        await self.ledger.tell(run, self._now(), body)
+        await self.ledger.tell(run, self.now(), body)
 
     # -- looking --------------------------------------------------------------------------------------------------
 
@@ -351,19 +355,13 @@ class Durable:
             state,
             journal,
             dispatch,
-            now=self._now,
+            now=self.now,
             emit=self._emit,
             ask=ask,
             secrets=Secrets(state.began.nonce, self._secrets),
             parallel=self._parallel,
             parks=self._near,
         )
-
-
-def _forget(task: asyncio.Task[None]) -> None:
-    """A late answer that finds no journal any more helps nobody."""
-    if not task.cancelled():
-        task.exception()
 
 
 def packed(workflow: Workflow) -> str:
@@ -377,7 +375,7 @@ def _needs(servers: set[str] | None) -> str:
 
 def replayed(workflow: Workflow, run: str, entries: Sequence[Entry]) -> RunState:
     """The state that these entries give. Raises `RunError`."""
-    began = _began(run, entries)
+    began = begun(run, entries)
     state = RunState(workflow, began, durable=True)
     for entry in entries[1:]:
         state.apply(entry)
@@ -386,7 +384,8 @@ def replayed(workflow: Workflow, run: str, entries: Sequence[Entry]) -> RunState
     return state
 
 
-def _began(run: str, entries: Sequence[Entry]) -> Began:
+def begun(run: str, entries: Sequence[Entry]) -> Began:
+    """The entry it begins with. Raises `RunError` when that is missing, or of another version."""
     if not entries or not isinstance(entries[0], Began):
         raise RunError(f"run {run} does not begin at its beginning", hint=f"motet verify {run}")
     if entries[0].version != VERSION:
@@ -491,6 +490,7 @@ class _Leg:
         self.holds_until = claimed + runs.ledger.lease
         """Until then, by `awake()`, nobody else can have claimed it."""
         self.parked = False
+        self._telling = runs.telling
 
     def _status(self) -> None:
         self.journal.status = self.state.status
@@ -595,5 +595,18 @@ class _Leg:
     def _late(self, key: str, data: Json) -> None:
         """An answer that came after its call was given up."""
         body = {"kind": "answer", "step": key, "verdict": "done", "who": "late answer", "data": data, "note": ""}
-        task = asyncio.get_running_loop().create_task(self.ledger.tell(self.claim.row.id, self.drive.now(), body))
-        task.add_done_callback(_forget)
+        task = asyncio.get_running_loop().create_task(self._tell(body))
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
+
+    async def _tell(self, body: Json) -> None:
+        """Tell whoever drives the run, as soon as the journal can be reached again; after a while it is given up."""
+        until, pause = awake() + LATE, HEAR
+        while awake() < until:
+            try:
+                await self.ledger.tell(self.claim.row.id, self.drive.now(), body)
+            except RunError:
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LATE / 10)
+            else:
+                return

@@ -218,8 +218,17 @@ class Ledger:
 
     async def entries(self, run: str) -> tuple[list[Entry], str]:
         """Everything it has done, and the last hash. Raises `RunError` naming the first row that is damaged."""
-        rows = await self.store.read(Sql(_ENTRIES, (run,)))
-        return _read(run, rows, await self.store.read(Sql(_BLOBS, (run,))))
+        return await self.entries_since(run, 0, "")
+
+    async def entries_since(self, run: str, seq: int, head: str) -> tuple[list[Entry], str]:
+        """What it has done since it had done `seq` things, the last of them with the hash `head`; see `entries`."""
+        rows = await self.store.read(Sql(f"{_ENTRIES} and seq >= ? order by seq", (run, seq)))
+        blobs = (
+            await self.store.read(Sql(_BLOBS, (run,)))
+            if any(str(body).startswith("blob:") for _, body, _ in rows)
+            else []
+        )
+        return _read(run, rows, blobs, seq=seq, head=head)
 
     async def bundle(self, run: str) -> str:
         """What its workflow was made from, as JSON text."""
@@ -271,7 +280,9 @@ class Ledger:
         owner = (row.owner,) if gone else ()
         try:
             found, rows, blobs = await self.store.do(
-                Sql(text, (token, self.lease, run, *owner), must=True), Sql(_ENTRIES, (run,)), Sql(_BLOBS, (run,))
+                Sql(text, (token, self.lease, run, *owner), must=True),
+                Sql(f"{_ENTRIES} order by seq", (run,)),
+                Sql(_BLOBS, (run,)),
             )
         except RunError:
             forget(token)
@@ -351,17 +362,20 @@ class Ledger:
         ]
 
 
-_ENTRIES = "select seq, body, hash from entry where run = ? order by seq"
+_ENTRIES = "select seq, body, hash from entry where run = ?"
 _BLOBS = "select hash, body from blob where run = ?"
 
 
-def _read(run: str, rows: Rows, found: Rows) -> tuple[list[Entry], str]:
-    """The entries of these rows, and the last hash. Raises `RunError` naming the first row that is damaged."""
+def _read(run: str, rows: Rows, found: Rows, *, seq: int = 0, head: str = "") -> tuple[list[Entry], str]:
+    """The entries of these rows, of which the first is number `seq`, and the last hash.
+
+    Raises `RunError` naming the first row that is damaged.
+    """
     blobs = {str(digest): str(body) for digest, body in found}
-    head, entries = "", list[Entry]()
-    for at, (seq, body, digest) in enumerate(rows):
+    entries = list[Entry]()
+    for at, (number, body, digest) in enumerate(rows, start=seq):
         text = str(body)
-        if seq != at or chained(head, run, at, text) != digest:
+        if number != at or chained(head, run, at, text) != digest:
             message = f"run {run}: entry {at} of its journal is not what was written"
             raise RunError(message, hint=f"motet verify {run}")
         head = str(digest)

@@ -11,7 +11,7 @@ from motet.cli import exits, options, output
 if TYPE_CHECKING:
     from motet.engine.durable import Durable
     from motet.engine.report import Report
-    from motet.orchestrator.orchestrator import Orchestrator
+    from motet.workflow.model import Workflow
 
 
 @click.command(short_help="End a run, and take back what it did.")
@@ -25,20 +25,20 @@ def command(ctx: click.Context, *, run: str, journal: str | None, config: str | 
 
     When another process drives the run, that one ends it; otherwise it is done here.
     """
-    from motet.cli import runs, session
+    from motet.cli import driving, runs, session
     from motet.cli.commands.run import finish
     from motet.engine.journal import LostRun
 
     settings = session.configured(config)
 
-    async def begin(ledger: Durable, _motet: Orchestrator) -> str:
+    async def begin(ledger: Durable, _workflow: Workflow) -> str:
         await ledger.cancel(run, who=runs.who())
         return run
 
     async def work() -> tuple[Report, bool] | None:
         workflow = await runs.workflow_of(settings, journal, run)
         try:
-            return await runs.driven(settings, journal, workflow, begin, runs.drive)
+            return await driving.driven(settings, journal, workflow, begin)
         except LostRun:
             return None
 

@@ -11,7 +11,7 @@ from motet.cli import options
 if TYPE_CHECKING:
     from motet.engine.durable import Durable
     from motet.engine.report import Report
-    from motet.orchestrator.orchestrator import Orchestrator
+    from motet.workflow.model import Workflow
 
 
 @click.command(short_help="Run the workflow of an earlier run again.")
@@ -33,17 +33,17 @@ def command(
     as_json: bool,
 ) -> None:
     """Run the workflow of an earlier run again, as a new run with the same inputs and new idempotency keys."""
-    from motet.cli import runs, session
+    from motet.cli import driving, runs, session
     from motet.cli.commands.run import finish
 
     settings = session.configured(config)
 
-    async def begin(ledger: Durable, _motet: Orchestrator) -> str:
+    async def begin(ledger: Durable, _workflow: Workflow) -> str:
         return await ledger.rerun(run, start=start)
 
     async def work() -> tuple[Report, bool]:
         workflow = await runs.workflow_of(settings, journal, run)
-        return await runs.driven(settings, journal, workflow, begin, runs.drive, yes=yes)
+        return await driving.driven(settings, journal, workflow, begin, yes=yes)
 
     report, paused = session.run(work)
     finish(ctx, report, paused=paused, as_json=as_json)

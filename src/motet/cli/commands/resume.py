@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from motet.engine.durable import Durable
     from motet.engine.report import Report
     from motet.errors import RunError
-    from motet.orchestrator.orchestrator import Orchestrator
+    from motet.workflow.model import Workflow
 
 
 @click.command(short_help="Go on with a run: interrupted, waiting, or partial.")
@@ -35,7 +35,7 @@ def command(
     as_json: bool,
 ) -> None:
     """Go on with a run where it stands. Of one that ended partial only the gaps are tried; what is done stays done."""
-    from motet.cli import runs, session
+    from motet.cli import driving, runs, session
     from motet.cli.commands.run import finish
 
     if (run is None) != every:
@@ -44,12 +44,13 @@ def command(
     if run is None:
         ctx.exit(_all(session.run(lambda: runs.resumed_all(settings, journal)), as_json=as_json))
 
-    async def begin(_runs: Durable, _motet: Orchestrator) -> str:
+    async def begin(durable: Durable, _workflow: Workflow) -> str:
+        await durable.call_up(run, who=runs.who())
         return run
 
     async def work() -> tuple[Report, bool]:
         workflow = await runs.workflow_of(settings, journal, run)
-        return await runs.driven(settings, journal, workflow, begin, runs.resume, yes=yes)
+        return await driving.driven(settings, journal, workflow, begin, yes=yes)
 
     report, paused = session.run(work)
     finish(ctx, report, paused=paused, as_json=as_json)

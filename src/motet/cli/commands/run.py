@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from motet.engine.functions import FunctionRun
     from motet.engine.memory import Dry, Run
     from motet.engine.report import Report
-    from motet.orchestrator.orchestrator import Orchestrator
     from motet.workflow.model import Workflow
 
 
@@ -29,6 +28,8 @@ if TYPE_CHECKING:
 @click.option("--memory", is_flag=True, help="Keep no journal: the run ends with this process.")
 @click.option("--dry-run", is_flag=True, help="Resolve and check everything, send nothing; show what would be sent.")
 @click.option("--reads", is_flag=True, help="With --dry-run: do perform what only reads.")
+@click.option("--detach", is_flag=True, help="Leave it to the workers of the database; print its id and go.")
+@click.option("--priority", type=int, default=0, help="With workers: of two runs the higher goes first.")
 @click.option("--yes", is_flag=True, help="Say yes to every approval.")
 @options.journal
 @options.config
@@ -44,6 +45,8 @@ def command(
     memory: bool,
     dry_run: bool,
     reads: bool,
+    detach: bool,
+    priority: int,
     yes: bool,
     journal: str | None,
     config: str | None,
@@ -55,14 +58,19 @@ def command(
     survives this process, and `motet resume` goes on with it. Ctrl-C pauses it. With --memory Ctrl-C cancels the run
     and takes back what it did, where the workflow says how; a second Ctrl-C abandons it.
 
+    Where --database names a PostgreSQL database whose workers are alive, one of those drives the run, and this command
+    watches it; Ctrl-C then only ends the watching.
+
     \b
     motet run chain.yaml -i repo=acme/app -i ticket=PROJ-42
     """
-    from motet.cli import flows, session
+    from motet.cli import driving, flows, session
     from motet.workflow.loading import load
 
     if reads and not dry_run:
         raise click.UsageError("--reads belongs to --dry-run")
+    if detach and (memory or dry_run or yes):
+        raise click.UsageError("--detach leaves the run to workers: it goes with neither --memory, --dry-run nor --yes")
     if memory and (run_id or key):
         raise click.UsageError("--id and --key belong to a run with a journal")
     settings = session.configured(config)
@@ -73,7 +81,14 @@ def command(
         dry: Dry = ("reads" if reads else "plan") if dry_run else ""
         report = session.run(lambda: _in_memory(settings, workflow, inputs, dry=dry, yes=yes))
     else:
-        report, paused = session.run(lambda: _durable(settings, journal, workflow, inputs, run_id, key, yes=yes))
+
+        async def begin(durable: Durable, checked: Workflow) -> str:
+            return await durable.start(checked, inputs, run=run_id, key=key, priority=priority)
+
+        if detach:
+            _left(session.run(lambda: driving.left(settings, journal, workflow, begin)), as_json=as_json)
+            return
+        report, paused = session.run(lambda: driving.driven(settings, journal, workflow, begin, check=True, yes=yes))
     finish(ctx, report, paused=paused, as_json=as_json)
 
 
@@ -89,24 +104,15 @@ def finish(ctx: click.Context, report: Report, *, paused: bool, as_json: bool) -
     ctx.exit(exits.COMPLETE if as_planned else exits.of_status(report.status))
 
 
-async def _durable(
-    settings: Config,
-    journal: str | None,
-    workflow: Workflow,
-    inputs: Mapping[str, Json],
-    run_id: str | None,
-    key: str | None,
-    *,
-    yes: bool,
-) -> tuple[Report, bool]:
-    from motet.cli import runs
-    from motet.orchestrator import checking
-
-    async def begin(ledger: Durable, motet: Orchestrator) -> str:
-        checked = checking.runnable(motet.check(workflow), workflow.path)
-        return await ledger.start(checked, inputs, run=run_id, key=key)
-
-    return await runs.driven(settings, journal, workflow, begin, runs.drive, yes=yes)
+def _left(found: tuple[str, str], *, as_json: bool) -> None:
+    """Say which run was left to workers, and why none of them takes it, if none does."""
+    run, why = found
+    if why:
+        output.say(f"run {run} waits: {why}; start one with: motet worker")
+    if as_json:
+        output.emit_json({"run": run, "waits": why})
+    else:
+        click.echo(run)
 
 
 async def _in_memory(

@@ -10,6 +10,7 @@ import click
 from motet.cli import options, output
 
 if TYPE_CHECKING:
+    from motet.config.model import Config
     from motet.engine.journal import RunRow
 
 STATUSES = ("running", "waiting", "complete", "partial", "failed", "cancelled")
@@ -17,15 +18,21 @@ STATUSES = ("running", "waiting", "complete", "partial", "failed", "cancelled")
 
 @click.command(short_help="The latest runs, and how they stand.")
 @click.option("--status", multiple=True, type=click.Choice(STATUSES), help="Only runs of this status.")
+@click.option("--stuck", is_flag=True, help="Only runs that nothing but a person or another worker will move.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=30, show_default=True, help="Most runs shown.")
 @options.journal
 @options.config
 @options.json
-def command(*, status: tuple[str, ...], limit: int, journal: str | None, config: str | None, as_json: bool) -> None:
+def command(
+    *, status: tuple[str, ...], stuck: bool, limit: int, journal: str | None, config: str | None, as_json: bool
+) -> None:
     """List the runs in the journal, newest first."""
     from motet.cli import runs, session
 
     settings = session.configured(config)
+    if stuck:
+        _show_stuck(session.run(lambda: _stuck(settings, journal, limit)), as_json=as_json)
+        return
 
     async def work() -> list[RunRow]:
         async with runs.journal(settings, journal) as ledger:
@@ -37,6 +44,23 @@ def command(*, status: tuple[str, ...], limit: int, journal: str | None, config:
     else:
         cells = [(row.id, row.status, row.workflow, time(row.created), time(row.updated)) for row in rows]
         output.table(("run", "status", "workflow", "begun", "last moved"), cells)
+
+
+async def _stuck(settings: Config, journal: str | None, limit: int) -> list[tuple[RunRow, str]]:
+    from motet.cli import runs
+    from motet.engine.fleet.members import Members, stuck
+
+    async with runs.journal(settings, journal) as durable:
+        rows = await durable.list(status=("running", "waiting"), limit=limit)
+        return stuck(rows, await Members(durable.ledger.store).all(), durable.now())
+
+
+def _show_stuck(found: list[tuple[RunRow, str]], *, as_json: bool) -> None:
+    if as_json:
+        output.emit_json([{**row.to_json(), "reason": why} for row, why in found])
+    else:
+        cells = [(row.id, row.status, row.workflow, time(row.updated), why) for row, why in found]
+        output.table(("run", "status", "workflow", "last moved", "why it is stuck"), cells)
 
 
 def time(at: float) -> str:

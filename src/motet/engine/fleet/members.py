@@ -56,7 +56,16 @@ class Member:
 
     def can_drive(self, row: RunRow) -> bool:
         """Does it speak the run's version, and know every server the run may touch?"""
-        return row.speaks in self.speaks and (row.servers is None or row.servers <= self.servers)
+        return self.fits(row.speaks, row.servers)
+
+    def fits(self, speaks: int, needs: frozenset[str] | None) -> bool:
+        """Does it speak that version, and know these servers (None: whatever they are)?"""
+        return speaks in self.speaks and (needs is None or needs <= self.servers)
+
+    @property
+    def working(self) -> bool:
+        """Is it alive, and taking runs?"""
+        return self.alive and not self.draining
 
     def to_json(self) -> dict[str, Json]:
         """As JSON."""
@@ -79,7 +88,7 @@ def new_member(servers: Iterable[str], *, speaks: Iterable[int], room: int) -> M
 
 def who_could(row: RunRow, members: Sequence[Member]) -> str:
     """Why no worker takes the run; empty when one could."""
-    living = [member for member in members if member.alive and not member.draining]
+    living = [member for member in members if member.working]
     if not living:
         return "no worker is alive"
     speaking = [member for member in living if row.speaks in member.speaks]

@@ -146,7 +146,7 @@ class Worker:
             return
         due = await self.runs.ledger.due()
         if due:
-            living = [member for member in await self.members.all() if member.alive and not member.draining]
+            living = [member for member in await self.members.all() if member.working]
             await self.jobs.put([row for row in due if any(member.can_drive(row) for member in living)])
         if await self.members.on_duty("clear", self.settings.stall):
             await self.jobs.clear(stall=self.settings.stall)

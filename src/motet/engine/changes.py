@@ -1,0 +1,24 @@
+"""What became of a run, as events: made from the changes of its state, live or replayed."""
+
+from __future__ import annotations
+
+from motet.events import StepChanged
+from motet.workflow.runstate import Change, RunState
+
+
+def step_changed(state: RunState, change: Change) -> StepChanged:
+    """The event for a change that the state has just made."""
+    unit, started = change.unit, None if change.unit is None else change.unit.started
+    took = 0.0 if unit is None or unit.settled is None or unit.began is None else unit.settled - unit.began
+    return StepChanged(
+        state.at,
+        state.run,
+        change.node.key,
+        change.status,
+        item=None if unit is None else unit.index,
+        phase=change.phase,
+        server=None if started is None else started.server,
+        message=(change.node.reason if unit is None else unit.reason) or "",
+        attempts=0 if unit is None else unit.attempts,
+        took=took,
+    )
