@@ -12,9 +12,9 @@ import sys
 from typing import Any
 
 PATH = os.environ["EFFECTS"]
-FIELDS = {"id": {"type": "string"}, "seconds": {"type": "number"}}
-PLAIN = {"type": "object", "properties": FIELDS, "required": ["id"]}
-KEYED = {**PLAIN, "properties": {**FIELDS, "key": {"type": "string"}}}
+FIELDS: dict[str, Any] = {"id": {"type": "string"}, "seconds": {"type": "number"}}
+PLAIN: dict[str, Any] = {"type": "object", "properties": FIELDS, "required": ["id"]}
+KEYED: dict[str, Any] = {**PLAIN, "properties": {**FIELDS, "key": {"type": "string"}}}
 OUT = {"type": "object", "properties": {"id": {"type": "string"}}, "required": ["id"]}
 TOOLS = [
     {"name": "act", "inputSchema": PLAIN, "outputSchema": OUT},
@@ -23,7 +23,7 @@ TOOLS = [
     {"name": "fail", "inputSchema": PLAIN},
     {"name": "kill_parent", "inputSchema": PLAIN},
 ]
-LIST = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
+LIST: dict[str, Any] = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
 
 
 def effect(word: str, ident: str, key: str) -> None:
@@ -53,9 +53,10 @@ async def call(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
 
 async def answer(message: dict[str, Any]) -> None:
     """Answer one request."""
-    method, params = message["method"], message.get("params") or {}
+    method: str = message["method"]
+    params: dict[str, Any] = message.get("params") or {}
     if method == "tools/call":
-        result = {"resultType": "complete", **await call(params["name"], params.get("arguments") or {})}
+        result: dict[str, Any] = {"resultType": "complete", **await call(params["name"], params.get("arguments") or {})}
     elif method == "server/discover":
         info = {"name": "effects", "version": "1"}
         result = {"supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}, "serverInfo": info, **LIST}

@@ -485,7 +485,7 @@ class _Leg:
         self.drive = runs.drive_of(self.state, self.journal, dispatch, ask)
         self.drive.before_end = self._status
         self.drive.late = self._late
-        self.drive.fence = lambda: awake() < self.holds_until
+        self.drive.fence = self.journal.holds = lambda: awake() < self.holds_until
         self.drive.regain = self._regain
         self.holds_until = claimed + runs.ledger.lease
         """Until then, by `awake()`, nobody else can have claimed it."""

@@ -12,7 +12,7 @@ import hashlib
 import os
 import socket
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -21,10 +21,12 @@ from pathlib import Path
 import msgspec
 
 from motet.calls import Json
-from motet.engine.store import Nothing, Rows, Sql, Store
+from motet.engine.store import Nothing, Rows, Sql, Store, Unreachable
 from motet.errors import RunError
 from motet.workflow.entries import Answered, Began, Entry, Finished, Resumed, Woke, decode, encode
 
+_AGAIN = 0.1
+"""Seconds until a database that was lost is tried again."""
 BLOB = 256 << 10
 """Bytes of one entry past which it lies in the blob table, under its hash."""
 CAP = 256 << 20
@@ -430,6 +432,8 @@ class RunJournal:
         self._size = 0
         self._flushing: asyncio.Task[None] | None = None
         self._broken: RunError | None = None
+        self.holds: Callable[[], bool] = lambda: False
+        """Is the run certainly ours still, so that it makes sense to try again?"""
         self.status = "running"
         """What the table of runs is to say from the next commit on."""
 
@@ -488,11 +492,29 @@ class RunJournal:
             self._token,
             self._seq,
         )
-        rows = await self._ledger.store.do(Sql(text, values, must=True), *inserts)
+        written = await self._surely([Sql(text, values, must=True), *inserts], head)
         self._seq += len(batch)
         self._head = head
-        if int(rows[0][0][0]) > CAP:
+        if written > CAP:
             raise RunError(f"run {self._run} has written more than {CAP >> 20} MiB", hint="start a new run")
+
+    async def _surely(self, statements: list[Sql], head: str) -> int:
+        """Write, while the run is ours, until it is certain that it is written; the bytes the run has written then."""
+        doubtful = False
+        while True:
+            try:
+                return int((await self._ledger.store.do(*statements))[0][0][0])
+            except Nothing:
+                text = "select size from run where id = ? and owner = ? and head = ?"
+                found = await self._ledger.store.read(Sql(text, (self._run, self._token, head))) if doubtful else []
+                if not found:
+                    raise
+                return int(found[0][0])
+            except Unreachable as error:
+                doubtful = doubtful or error.doubtful
+                if not self.holds():
+                    raise
+            await asyncio.sleep(_AGAIN)
 
 
 def _interrupted(entry: Entry) -> bool:

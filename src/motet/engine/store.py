@@ -13,11 +13,11 @@ import os
 import queue
 import sqlite3
 import threading
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 from motet.errors import RunError
 
@@ -269,8 +269,27 @@ async def sqlite_store(path: str) -> AsyncGenerator[SqliteStore]:
 _POSTGRES_NOW = "extract(epoch from clock_timestamp())::double precision"
 
 
+PATIENCE = 10.0
+"""Seconds to go on trying to reach PostgreSQL, and that one transaction may take."""
+KEEPALIVE: Final[Mapping[str, Any]] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "tcp_user_timeout": 10_000,
+}
+"""How soon a connection that nobody answers on is given up, where it is one over the network."""
+
+
+class Unreachable(RunError):
+    """The database does not answer. `doubtful`: it may have done what was asked nevertheless."""
+
+    def __init__(self, message: str, *, doubtful: bool = False) -> None:
+        super().__init__(message, hint="is it running, and can it be reached from here?")
+        self.doubtful = doubtful
+
+
 class PostgresStore:
-    """Journals in PostgreSQL. Open it with `postgres_store`."""
+    """Journals in PostgreSQL. Open it with `postgres_store`. A restart of the server is waited for, within bounds."""
 
     def __init__(self, url: str, connections: int = 4) -> None:
         self._url = url
@@ -283,12 +302,17 @@ class PostgresStore:
 
         try:
             for _ in range(self._size):
-                connection = await psycopg.AsyncConnection.connect(self._url, autocommit=True)
-                await connection.execute("set synchronous_commit = on")
-                self._free.put_nowait(connection)
+                self._free.put_nowait(await self._connect())
             await self._migrate()
         except psycopg.Error as error:
             raise self._trouble(error) from error
+
+    async def _connect(self) -> Any:
+        import psycopg
+
+        connection = await psycopg.AsyncConnection.connect(self._url, autocommit=True, **KEEPALIVE)
+        await connection.execute("set synchronous_commit = on")
+        return connection
 
     async def _migrate(self) -> None:
         connection = await self._free.get()
@@ -309,13 +333,39 @@ class PostgresStore:
             await self._free.get_nowait().close()
 
     async def do(self, *statements: Sql) -> list[Rows]:
-        """See `Store.do`."""
+        """See `Store.do`. Raises `Unreachable` when the database does not answer in time."""
+        loop = asyncio.get_running_loop()
+        until, pause = loop.time() + PATIENCE, 0.05
+        while True:
+            try:
+                return await self._once(statements)
+            except Unreachable as error:
+                if error.doubtful or loop.time() + pause > until:
+                    raise
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, 1.0)
+
+    async def _once(self, statements: Sequence[Sql]) -> list[Rows]:
         import psycopg
 
-        connection = await self._connection()
+        doubtful = False
+        connection = await self._free.get()
         try:
-            async with connection.transaction():
-                return [await self._one(connection, sql) for sql in statements]
+            async with asyncio.timeout(PATIENCE):
+                if connection.closed:
+                    connection = await self._connect()
+                async with connection.transaction():
+                    rows = [await self._one(connection, sql) for sql in statements]
+                    doubtful = True  # from here on the commit is on its way
+                return rows
+        except TimeoutError:
+            await connection.close()
+            message = f"the journal in PostgreSQL did not answer within {PATIENCE:.0f} s"
+            raise Unreachable(message, doubtful=True) from None
+        except psycopg.OperationalError as error:
+            if not connection.closed:  # it answered: a lock, a full disk, a missing right
+                raise self._trouble(error) from error
+            raise Unreachable(self._trouble(error).message, doubtful=doubtful) from error
         except psycopg.Error as error:
             raise self._trouble(error) from error
         finally:
@@ -324,18 +374,6 @@ class PostgresStore:
     async def read(self, statement: Sql) -> Rows:
         """See `Store.read`."""
         return (await self.do(statement))[0]
-
-    async def _connection(self) -> Any:
-        import psycopg
-
-        connection = await self._free.get()
-        if connection.closed:
-            try:
-                connection = await psycopg.AsyncConnection.connect(self._url, autocommit=True)
-            except psycopg.Error as error:
-                self._free.put_nowait(connection)
-                raise self._trouble(error) from error
-        return connection
 
     async def _one(self, connection: Any, sql: Sql) -> Rows:
         text = sql.text.replace("{now}", _POSTGRES_NOW).replace("?", "%s")
@@ -346,7 +384,14 @@ class PostgresStore:
         return rows
 
     def _trouble(self, error: Exception) -> RunError:
-        return RunError(f"the journal in PostgreSQL: {str(error).strip() or type(error).__name__}")
+        hints = {
+            "permission denied": "grant the role what docs/fleet.md lists",
+            "connection failed": "is it running, and can it be reached from here?",
+            "does not exist": "create it, or name another one",
+        }
+        said = str(error).strip() or type(error).__name__
+        hint = next((text for word, text in hints.items() if word in said), "")
+        return RunError(f"the journal in PostgreSQL: {said}", hint=hint)
 
 
 @asynccontextmanager

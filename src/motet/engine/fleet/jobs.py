@@ -20,6 +20,7 @@ from procrastinate.manager import JobManager
 from psycopg_pool import PoolTimeout
 
 from motet.engine.journal import RunRow
+from motet.engine.store import KEEPALIVE
 from motet.errors import RunError
 
 log = logging.getLogger("motet.fleet")
@@ -59,7 +60,7 @@ class Jobs:
             max_size=4,
             timeout=PATIENCE,
             reconnect_timeout=PATIENCE,
-            kwargs={"connect_timeout": int(PATIENCE)},
+            kwargs=dict(KEEPALIVE),
         )
         self._app = App(connector=self._connector)
         self._app.job_manager = _Manager(self._connector)

@@ -120,9 +120,12 @@ class Worker:
     async def _forever(self, duty: Duty, every: float) -> None:
         while True:
             try:
-                await duty()
+                async with asyncio.timeout(self.settings.stall):
+                    await duty()
             except RunError as error:
                 self._troubled(error)
+            except TimeoutError:
+                self._troubled(RunError(f"the database did not answer within {self.settings.stall:.0f} s"))
             await asyncio.sleep(every)
 
     def _troubled(self, error: RunError) -> None:
