@@ -8,6 +8,7 @@ import asyncio
 import fcntl
 import json
 import os
+import signal
 import sys
 from typing import Any
 
@@ -40,6 +41,8 @@ def effect(word: str, ident: str, key: str) -> None:
 
 async def call(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
     """The result of a tool call."""
+    if name == "kill_parent":
+        os.kill(os.getppid(), signal.SIGKILL)
     half = float(arguments.get("seconds", 0)) / 2
     await asyncio.sleep(half)
     if name == "fail":

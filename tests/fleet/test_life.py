@@ -1,0 +1,248 @@
+"""The life of runs in a fleet: handed over, watched, left alone, poisoned; what a worker says when it cannot work."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+
+import pytest
+
+from fleet.fleet_kit import FLOW, Fleet
+from motet.engine import journal
+from motet.engine.fleet.members import Member, stuck, who_could
+from motet.engine.journal import RunRow
+from motet.workflow.loading import load_text
+
+pytestmark = pytest.mark.timeout(90)
+
+QUICK = """motet: 1
+name: quick
+steps:
+  k1: {call: a.keyed, with: {id: "${{ run.id }}/k1", seconds: 0.2}}
+output: {id: "${{ k1.id }}"}
+"""
+ASKS = """motet: 1
+name: asks
+steps:
+  ok: {approval: {message: "Go ahead?"}}
+  k1: {call: a.keyed, with: {id: "${{ run.id }}/k1"}, needs: [ok]}
+"""
+POISON = """motet: 1
+name: poison
+steps:
+  die: {{call: a.kill_parent, with: {{id: x}}}}
+"""
+
+
+async def motet(fleet: Fleet, *words: str, within: float = 40.0) -> tuple[int, str, str]:
+    """Run a command beside the fleet: exit code, stdout, stderr."""
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "motet", *words, "--database", fleet.url),
+        *("--config", str(fleet.folder / "motet.toml")),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        stdin=asyncio.subprocess.DEVNULL,
+        env={**os.environ, "MOTET_JOURNAL": ""},
+    )
+    async with asyncio.timeout(within):
+        out, err = await child.communicate()
+    return child.returncode or 0, out.decode(), err.decode()
+
+
+def written(fleet: Fleet, text: str) -> str:
+    """A workflow file."""
+    file = fleet.folder / "flow.yaml"
+    file.write_text(text)
+    return str(file)
+
+
+async def test_a_run_is_handed_to_a_living_worker_and_watched_to_its_end(fleet: Fleet) -> None:
+    await fleet.fully(1)
+    code, out, err = await motet(fleet, "run", written(fleet, QUICK), "--id", "r1")
+    assert (code, "complete: quick" in out) == (0, True)
+    assert "done" in err  # the steps were shown as they settled
+    row = await fleet.durable.ledger.row("r1")
+    assert row.status == "complete"
+
+
+async def test_without_workers_a_run_is_driven_by_the_command_itself(fleet: Fleet) -> None:
+    code, out, _ = await motet(fleet, "run", written(fleet, QUICK))
+    assert (code, "complete: quick" in out) == (0, True)
+
+
+async def test_a_run_that_is_left_alone_waits_for_a_worker_and_says_so(fleet: Fleet) -> None:
+    code, out, err = await motet(fleet, "run", written(fleet, QUICK), "--detach", "--id", "r1")
+    assert (code, out.strip()) == (0, "r1")
+    assert "no worker is alive; start one with: motet worker" in err
+    _, told, _ = await motet(fleet, "runs", "--stuck", "--json")
+    assert [(one["id"], one["reason"]) for one in json.loads(told)] == [("r1", "no worker is alive")]
+    await fleet.worker()
+    await fleet.finished(["r1"])
+
+
+async def test_an_approval_is_given_from_another_machine_and_a_worker_goes_on(fleet: Fleet) -> None:
+    await fleet.fully(1)
+    code, _, _ = await motet(fleet, "run", written(fleet, ASKS), "--id", "r1")
+    assert code == 4
+    code, out, _ = await motet(fleet, "approve", "r1", "ok", "--note", "fine")
+    assert (code, "a worker goes on with it" in out) == (0, True)
+    await fleet.until(lambda: ended(fleet, "r1"), what="the run to end")
+    assert (await fleet.durable.ledger.row("r1")).status == "complete"
+
+
+async def ended(fleet: Fleet, run: str) -> bool:
+    return (await fleet.durable.ledger.row(run)).ended
+
+
+async def test_a_step_that_kills_its_workers_is_parked_after_three(fleet: Fleet) -> None:
+    (run,) = await fleet.start(text=POISON)
+    for _ in range(3):
+        worker = await fleet.worker()
+        assert await worker.ended() == -signal.SIGKILL
+    await fleet.worker()
+    await fleet.until(lambda: parked(fleet, run), what="the run to be parked")
+
+
+DIES = """
+import os, signal
+from motet.engine import durable
+real = durable.replayed
+def replayed(workflow, run, entries):
+    if run == "poison":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(workflow, run, entries)
+durable.replayed = replayed
+"""
+
+
+async def test_a_run_that_kills_whoever_takes_it_up_is_parked_after_three(fleet: Fleet) -> None:
+    flow = load_text(FLOW.format(name="flow"), path="flow.yaml")
+    await fleet.durable.start(flow, {"seconds": 0}, run="poison")
+    for _ in range(3):
+        worker = await fleet.worker(script=DIES)
+        assert await worker.ended() == -signal.SIGKILL
+    await fleet.worker()
+    await fleet.until(lambda: parked(fleet, "poison"), what="the run to be parked")
+    _, told, _ = await motet(fleet, "runs", "--stuck")
+    assert "parked: 3 legs in a row were lost without getting anywhere" in told
+    others = await fleet.start(3)
+    await fleet.finished(others)
+    code, out, _ = await motet(fleet, "resume", "poison")  # by workers that no longer die of it
+    assert (code, "complete: flow" in out) == (0, True)
+    assert await fleet.wrong([*others, "poison"]) == []
+
+
+async def parked(fleet: Fleet, run: str) -> bool:
+    return bool((await fleet.durable.ledger.row(run)).parked)
+
+
+async def test_a_run_stays_with_workers_that_speak_its_version_of_the_journal(fleet: Fleet) -> None:
+    newer = "import motet.engine.durable; motet.engine.durable.VERSION = 2"
+    await fleet.worker(script=newer)
+    await fleet.until(lambda: fleet.living(1), what="the newer worker")
+    (run,) = await fleet.start()
+    _, told, _ = await motet(fleet, "runs", "--stuck")
+    assert "no living worker speaks version 1 of the journal" in told
+    await fleet.worker()
+    await fleet.finished([run])
+    assert await fleet.wrong([run]) == []
+
+
+async def test_two_machines_whose_clocks_disagree_go_by_the_databases(fleet: Fleet) -> None:
+    ahead = "import time; real = time.time; time.time = lambda: real() + 7200"
+    worker = await fleet.worker(script=ahead)
+    await fleet.worker()
+    await fleet.until(lambda: fleet.living(2), what="both workers")
+    runs = await fleet.start(20, seconds=0.3)
+    await fleet.acting(20)
+    worker.signal(signal.SIGKILL)
+    await fleet.finished(runs)
+    assert await fleet.wrong(runs) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("postgresql://nobody@127.0.0.1:1/none", "connection"),
+        ("runs.sqlite", "a fleet needs a database"),
+    ],
+)
+async def test_a_worker_that_cannot_reach_its_database_says_why(fleet: Fleet, url: str, says: str) -> None:
+    worker = await fleet.worker(url=url)
+    assert await worker.ended() == 1
+    assert says in worker.log.read_text()
+
+
+async def test_a_role_without_rights_is_told_which_page_lists_them(fleet: Fleet) -> None:
+    role = f"poor{os.getpid()}"
+    fleet.database.sql(f"create role {role} login")
+    try:
+        worker = await fleet.worker(url=fleet.url.replace("//postgres:", f"//{role}:"))
+        assert await worker.ended() == 1
+        told = worker.log.read_text()
+        assert "permission denied" in told
+        assert "docs/fleet.md" in told
+    finally:
+        fleet.database.sql(f"drop role {role}")
+
+
+def member(**given: object) -> Member:
+    """A worker as it would be."""
+    plain = Member("w", "host", 1, "0", frozenset({1}), frozenset({"a"}))
+    return Member(**{**{name: getattr(plain, name) for name in Member.__slots__}, **given})  # pyright: ignore[reportArgumentType] - test data
+
+
+def row(**given: object) -> RunRow:
+    """A run that could go on."""
+    values: dict[str, object] = {
+        "id": "r",
+        "workflow": "w",
+        "status": "running",
+        "generation": 0,
+        "rerun_of": None,
+        "key": None,
+        "created": 0.0,
+        "updated": 0.0,
+        "owner": None,
+        "lease": 0.0,
+        "wake": 0.0,
+        "seq": 1,
+        "needs": '["a"]',
+    }
+    return RunRow(**{**values, **given})  # pyright: ignore[reportArgumentType] - test data
+
+
+@pytest.mark.parametrize(
+    ("members", "why"),
+    [
+        ([], "no worker is alive"),
+        ([member(silent=16.0)], "no worker is alive"),
+        ([member(draining=True)], "no worker is alive"),
+        ([member(speaks=frozenset({2}))], "no living worker speaks version 1 of the journal"),
+        ([member(servers=frozenset())], "no living worker is configured for a"),
+        ([member(silent=14.0)], ""),
+    ],
+)
+def test_why_no_worker_takes_a_run(members: list[Member], why: str) -> None:
+    assert who_could(row(), members) == why
+
+
+def test_a_run_is_stuck_when_nothing_will_move_it() -> None:
+    able = [member()]
+    assert stuck([row(updated=99.0)], able, 100.0) == []
+    assert [why for _, why in stuck([row(parked="it killed three")], able, 100.0)] == ["parked: it killed three"]
+    assert [why for _, why in stuck([row(updated=10.0)], able, 100.0)] == [
+        "nobody took it up for 90 s: are the workers at the end of their room?"
+    ]
+    assert stuck([row(wake=None, status="waiting")], [], 100.0) == []  # it waits for somebody, and that is no fault
+    assert stuck([row(owner="x", lease=200.0)], [], 100.0) == []  # it is being driven
+
+
+def test_two_containers_of_one_name_are_two_machines(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = journal.this_machine()
+    monkeypatch.setattr(journal, "_pid_namespace", lambda: "another")
+    assert journal.this_machine.__wrapped__() != here
+    assert journal.this_machine.__wrapped__().partition("~")[0] == here.partition("~")[0]
