@@ -137,7 +137,10 @@ class LegBegan(msgspec.Struct, frozen=True, gc=False):
 
 
 class LegEnded(msgspec.Struct, frozen=True, gc=False):
-    """A worker let go of a run. `how` is the run's status, `busy` (somebody else drives it), `lost` or `failed`."""
+    """A worker let go of a run.
+
+    `how` is the run's status, `busy` (somebody else drives it), `held` (by a limit), `lost` or `failed`.
+    """
 
     at: float
     run: str

@@ -222,7 +222,7 @@ def row(**given: object) -> RunRow:
         ([member(silent=16.0)], "no worker is alive"),
         ([member(draining=True)], "no worker is alive"),
         ([member(speaks=frozenset({2}))], "no living worker speaks version 1 of the journal"),
-        ([member(servers=frozenset())], "no living worker is configured for a"),
+        ([member(servers=frozenset[str]())], "no living worker is configured for a"),
         ([member(silent=14.0)], ""),
     ],
 )

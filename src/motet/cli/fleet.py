@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import random
 import signal
 
 from motet.cli import runs, session
@@ -9,11 +11,15 @@ from motet.config.model import Config
 from motet.engine.clock import DatabaseClock
 from motet.engine.durable import VERSION, Durable
 from motet.engine.fleet.jobs import open_jobs
+from motet.engine.fleet.limits import LimitedDispatch, Limits
 from motet.engine.fleet.members import Members, new_member
+from motet.engine.fleet.schedules import Begin, Due, Schedules
 from motet.engine.fleet.worker import NEAR, Settings, Worker, draining_on
 from motet.engine.store import is_database, open_store
 from motet.errors import RunError
 from motet.events import Emit, ServerChanged
+
+log = logging.getLogger("motet.worker")
 
 
 def url(config: Config, given: str | None) -> str:
@@ -22,6 +28,16 @@ def url(config: Config, given: str | None) -> str:
     if not is_database(place):
         raise RunError(f"a fleet needs a database; {place} is a file", hint="--database postgresql://…")
     return place
+
+
+def beginner(durable: Durable) -> Begin:
+    """Begins the runs of schedules in that journal."""
+
+    async def begin(due: Due) -> str:
+        workflow = durable.workflow(due.bundle)
+        return await durable.start(workflow, due.inputs, key=due.key, priority=due.priority)
+
+    return begin
 
 
 async def work(config: Config, given: str | None, settings: Settings, emit: Emit) -> None:
@@ -50,15 +66,24 @@ async def work(config: Config, given: str | None, settings: Settings, emit: Emit
                 lease=settings.stall,
             )
             held.append(durable)
+            schedules, limits = Schedules(store), Limits(store, stall=settings.stall)
+            member = new_member(config.servers, speaks=[VERSION], room=settings.room)
+
+            async def fire() -> None:
+                for fired in await schedules.tick(beginner(durable)):
+                    log.info("schedule %s began run %s", fired.schedule, fired.run)
+
             worker = Worker(
                 durable,
                 jobs,
                 Members(store),
                 clock,
-                new_member(config.servers, speaks=[VERSION], room=settings.room),
-                motet.host,
+                member,
+                LimitedDispatch(motet.host, limits, member.id, chance=random.random),
+                limits,
                 settings,
                 told,
+                duties=[fire],
             )
             async with draining_on(worker, signal.SIGTERM, signal.SIGINT):
                 await worker.run()

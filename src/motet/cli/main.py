@@ -50,6 +50,8 @@ SECTIONS: Final[Mapping[str, Mapping[str, str]]] = {
     "Fleets": {
         "worker": "Drive the runs of a database, beside other workers.",
         "workers": "The workers of a database, and what each drives.",
+        "schedule": "Runs that workers begin by the clock.",
+        "limit": "Limits that hold across all workers.",
     },
 }
 """Every command with its one line of help, in the order of `motet --help`."""

@@ -192,6 +192,11 @@ class Ledger:
         )
         await self.store.do(Sql(text, (why, row.id, row.owner or "")))
 
+    async def postpone(self, run: str, seconds: float) -> None:
+        """Leave a run alone for a while that nobody drives."""
+        text = "update run set wake = {now} + ? where id = ? and owner is null and wake is not null"
+        await self.store.do(Sql(text, (seconds, run)))
+
     async def fault(self, run: str, *, again_in: float) -> int:
         """Count one more leg that got nowhere, and leave the run alone for so many seconds; how many there were."""
         text = "update run set deaths = deaths + 1, wake = {now} + ? where id = ? and owner is null returning deaths"

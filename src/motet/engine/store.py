@@ -55,6 +55,25 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
             " seen double precision not null, legs integer not null, room integer not null, draining integer not null)"
         ),
         "create table duty(name text primary key, at double precision not null)",
+        (
+            "create table schedule(name text primary key, workflow text not null, bundle text not null,"
+            " cron text not null, zone text not null, inputs text not null, overlap text not null,"
+            " catch_up text not null, priority integer not null, paused integer not null,"
+            " next double precision not null, waiting double precision, last double precision, run text,"
+            " missed integer not null, missed_at text not null, trouble text not null)"
+        ),
+        (
+            "create table limits(name text primary key, concurrency integer not null, rate double precision not null,"
+            " burst integer not null, tat double precision not null, locked bigint not null)"
+        ),
+        (
+            "create table permit(name text not null, holder text not null, worker text not null,"
+            " until double precision not null, primary key(name, holder))"
+        ),
+        (
+            "create table ticket(name text not null, holder text not null, at double precision not null,"
+            " until double precision not null, primary key(name, holder))"
+        ),
     ),
 }
 Rows = list[tuple[Any, ...]]

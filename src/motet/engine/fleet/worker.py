@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from motet.engine.clock import DatabaseClock, awake
 from motet.engine.durable import Durable
 from motet.engine.fleet.jobs import Jobs, queue_of
+from motet.engine.fleet.limits import Limits
 from motet.engine.fleet.members import HEARTBEAT, STALL, Member, Members
 from motet.engine.journal import Busy, LostRun, RunRow
 from motet.engine.ports import Dispatch
@@ -35,6 +36,8 @@ POISON = 3
 """Legs in a row that got nowhere, after which a run waits for a person."""
 AGAIN = 5.0
 """Seconds until a run whose leg failed is tried again."""
+HELD = 1.0
+"""Seconds until a run is tried again that its workflow's limit held back."""
 NEAR = 1.0
 """Seconds a leg waits for a timer rather than let the run go."""
 
@@ -76,12 +79,11 @@ class Worker:
     clock: DatabaseClock
     member: Member
     dispatch: Dispatch
+    limits: Limits
     settings: Settings = field(default_factory=Settings)
     emit: Emit = nobody
     duties: Sequence[Duty] = ()
     """Done by every worker, once a sweep."""
-    beats: Sequence[Duty] = ()
-    """Done by every worker, once a heartbeat."""
     health: Health = field(default_factory=Health)
     _drain: asyncio.Event = field(default_factory=asyncio.Event)
     _legs: dict[str, asyncio.Task[None]] = field(default_factory=dict[str, "asyncio.Task[None]"])
@@ -136,8 +138,7 @@ class Worker:
     async def _beat(self) -> None:
         await self.clock.sync()
         await self.members.beat(self.member, legs=self.legs, draining=self.health.draining)
-        for duty in self.beats:
-            await duty()
+        await self.limits.refresh(self.member.id)
         if self.health.trouble:
             log.warning("the database is back")
         self.health.beaten, self.health.trouble = awake(), ""
@@ -224,9 +225,13 @@ class Worker:
         return row
 
     async def _driven(self, row: RunRow) -> str:
-        """How the leg ended: the status of the run, `lost` or `failed`."""
+        """How the leg ended: the status of the run, `busy`, `held`, `lost` or `failed`."""
         try:
-            report = await self.runs.drive(row.id, self.dispatch)
+            async with self.limits.leg(row, self.member.id) as room:
+                if not room:
+                    await self.runs.ledger.postpone(row.id, HELD)
+                    return "held"
+                report = await self.runs.drive(row.id, self.dispatch)
         except Busy:
             return "busy"
         except LostRun as error:
