@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 
+import aiohttp
 import pytest
 
 from fleet.fleet_kit import FLOW, Fleet
@@ -246,3 +247,34 @@ def test_two_containers_of_one_name_are_two_machines(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(journal, "_pid_namespace", lambda: "another")
     assert journal.this_machine.__wrapped__() != here
     assert journal.this_machine.__wrapped__().partition("~")[0] == here.partition("~")[0]
+
+
+async def test_a_worker_shows_its_health_and_counts_and_says_when_it_is_to_end(fleet: Fleet) -> None:
+    worker = await fleet.worker("--http", "127.0.0.1:0", "--log", "json")
+    await fleet.until(lambda: "serving health" in worker.log.read_text(), what="its address")
+    lines = [json.loads(line) for line in worker.log.read_text().splitlines()]
+    address = next(one["event"].rpartition(" ")[2] for one in lines if "serving health" in one["event"])
+    runs = await fleet.start(2, seconds=1.0)
+    async with aiohttp.ClientSession() as session:
+        await fleet.acting(3)
+        async with session.get(f"{address}/healthz") as answer:
+            assert (answer.status, await answer.json()) == (200, {"ok": True})
+        async with session.get(f"{address}/metrics") as answer:
+            assert "motet_legs 2.0" in (await answer.text()).splitlines()
+        worker.signal(signal.SIGTERM)
+        await fleet.until(lambda: unready(session, address), what="it to be unready")
+    assert await worker.ended() == 0
+    await fleet.worker()
+    await fleet.finished(runs)
+
+
+async def unready(session: aiohttp.ClientSession, address: str) -> bool:
+    async with session.get(f"{address}/readyz") as answer:
+        return answer.status == 503 and "draining" in (await answer.json())["wrong"]
+
+
+async def test_the_password_of_the_database_is_in_no_line_of_a_worker(fleet: Fleet) -> None:
+    url = "postgresql://motet:hunter2%21@127.0.0.1:1/none"
+    worker = await fleet.worker(url=url)
+    assert await worker.ended() == 1
+    assert "hunter2" not in worker.log.read_text()

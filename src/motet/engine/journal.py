@@ -221,7 +221,7 @@ class Ledger:
         ).replace("@", "{now}" if now is None else "?")
         at = () if now is None else (now, now)
         found = [(RunRow(*row), over) for *row, over in await self.store.read(Sql(text, (*at, limit)))]
-        return [row for row, over in found if row.owner is None or over or not _alive(row.owner)]
+        return [row for row, over in found if row.owner is None or over or not alive(row.owner)]
 
     async def entries(self, run: str) -> tuple[list[Entry], str]:
         """Everything it has done, and the last hash. Raises `RunError` naming the first row that is damaged."""
@@ -276,7 +276,7 @@ class Ledger:
     async def claim(self, run: str) -> Claim:
         """Make the run ours. Raises `LostRun` when somebody alive drives it, `RunError` when its journal is damaged."""
         row = await self.row(run)
-        gone = row.owner is not None and not _alive(row.owner)
+        gone = row.owner is not None and not alive(row.owner)
         token = new_token()
         condition = "owner = ?" if gone else "(owner is null or lease < {now})"
         text = (
@@ -560,7 +560,7 @@ def forget(token: str) -> None:
     _HELD.discard(token)
 
 
-def _alive(owner: str) -> bool:
+def alive(owner: str) -> bool:
     """May the process that claimed it still live? Only a process of this host can be known to be gone."""
     host, pid, started, _ = owner.rsplit("/", 3)
     if host != this_machine():

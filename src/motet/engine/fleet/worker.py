@@ -117,6 +117,21 @@ class Worker:
         """Runs it drives now."""
         return len(self._legs)
 
+    def silent(self) -> float:
+        """Seconds since its sign of life was written; infinite before the first."""
+        return float("inf") if self.health.beaten is None else awake() - self.health.beaten
+
+    def wrong(self) -> dict[str, str]:
+        """What keeps it from working, by name; empty while nothing does."""
+        found = {"database": self.health.trouble} if self.health.trouble else {}
+        if self.silent() > self.settings.stall:
+            found["heartbeat"] = "others take this worker for dead"
+        return found
+
+    def unready(self) -> dict[str, str]:
+        """Why it takes no more runs, by name; empty while it does."""
+        return {"draining": "it is to end"} if self.health.draining else {}
+
     # -- what goes on all the time --------------------------------------------------------------------------------
 
     async def _forever(self, duty: Duty, every: float) -> None:
