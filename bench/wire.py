@@ -1,7 +1,9 @@
 """What one call costs on the wire: client CPU against a bare loop, `mcp.Client` and `fastmcp.Client`.
 
-The server is `bench/floor_server.py` in a process of its own, so the CPU time of this process is the client's. Every
-candidate is connected at once; rounds alternate between them; medians count.
+The server is `bench/floor_server.py` in a process of its own, so the CPU time of this process (`time.process_time`, the
+kernel's work for it included, waiting not) is the client's. Every candidate is connected at once; rounds alternate
+between them; medians count. One by one, much of what is measured is falling asleep and waking up, the same for all;
+many at once, it is the client's own code.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import orjson
 
 from bench.rows import Row, ratio, show
@@ -77,6 +80,24 @@ async def bare() -> AsyncGenerator[Once]:
     yield BareLoop(child.stdout, child.stdin).call
     child.stdin.close()
     await child.wait()
+
+
+@asynccontextmanager
+async def bare_http(url: str) -> AsyncGenerator[Once]:
+    """The floor over HTTP: aiohttp and orjson, and a deadline for each call."""
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as http:
+        ids = 0
+
+        async def once(tool: str) -> object:
+            nonlocal ids
+            ids += 1
+            params = {"name": tool, "arguments": {"text": TEXT}}
+            message = orjson.dumps({"jsonrpc": "2.0", "id": ids, "method": "tools/call", "params": params})
+            async with asyncio.timeout(30):
+                async with http.post(url, data=message, headers={"content-type": "application/json"}) as response:
+                    return orjson.loads(await response.read())["result"]
+
+        yield once
 
 
 @asynccontextmanager
@@ -162,7 +183,7 @@ async def cpu(once: Once, tool: str, calls: int, at_once: int) -> float:
 
 async def measure(candidates: dict[str, Once], tool: str, at_once: int) -> dict[str, list[float]]:
     """Alternating rounds; the slow candidates make fewer calls in each."""
-    size = {name: 100 if name in ("mcp", "fastmcp") else 600 for name in candidates}
+    size = {name: 150 if name in ("mcp", "fastmcp") else 1500 for name in candidates}
     for name, once in candidates.items():
         await cpu(once, tool, size[name] // 2, at_once)
     found: dict[str, list[float]] = {name: [] for name in candidates}
@@ -214,6 +235,7 @@ async def http_rows() -> list[Row]:
     try:
         async with AsyncExitStack() as stack:
             candidates: dict[str, Once] = {
+                "aiohttp": await stack.enter_async_context(bare_http(url)),
                 "motet": await stack.enter_async_context(whole({"url": url, "concurrency": 32})),
                 "connection": await stack.enter_async_context(ours(HttpTransport(url))),
                 "mcp": await stack.enter_async_context(official(url)),

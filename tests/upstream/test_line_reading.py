@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import msgspec
 import orjson
@@ -16,6 +15,7 @@ from motet.config.model import Limits, ServerConfig, StdioTransport
 from motet.errors import CallError
 from motet.upstream.answers import Reader
 from motet.upstream.link import Ident
+from motet.upstream.pipes import Outlet
 from motet.upstream.stdio import StdioLink
 
 CAP = 20_000
@@ -43,15 +43,16 @@ class Told:
         self.late.append(call.name)
 
 
-class Wire(asyncio.WriteTransport):
+class Wire(Outlet):
     """A stdin that takes everything."""
 
     def __init__(self) -> None:
-        super().__init__()
+        self.full = False
         self.written: list[bytes] = []
 
-    def write(self, data: Any) -> None:
-        self.written.append(bytes(data))
+    def write(self, message: bytes) -> bool:
+        self.written.append(message)
+        return True
 
 
 class Rig:
@@ -62,13 +63,13 @@ class Rig:
         self.told = Told()
         self.link = StdioLink(config, self.told, Reader("s", secrets=(), depth=32))
         self.wire = Wire()
-        self.link._stdin = self.wire
+        self.link._out = self.wire
 
     def ask(self, ident: int, call: Call | None = None) -> asyncio.Future[msgspec.Raw]:
         return self.link.exchange(ident, b"{}\n", None, call, None)
 
     def feed(self, data: bytes) -> None:
-        self.link.pipe_data_received(1, data)
+        self.link._read(data)
 
 
 def outcome(answer: asyncio.Future[msgspec.Raw]) -> Json:

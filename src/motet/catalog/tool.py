@@ -61,7 +61,7 @@ class Tool:
         Values are never repeated: they may be secret.
         """
         checker = self._input
-        given = dict(arguments)
+        given = cast("dict[str, Json]", arguments) if type(arguments) is dict else dict(arguments)
         if self._input_recursive and too_costly(given, self.input_schema):
             return ["nested too deeply to be held against the tool's recursive schema"]
         try:

@@ -100,6 +100,7 @@ class Host:
         if self._redactor and emit is not None:
             self.emit = plain_events(emit, self._redactor)
         self._observed = self.emit is not nobody
+        self._secretive = bool(self._redactor)
         self._ask = ask
         self._authorize = authorize
         self._opening = opening
@@ -394,10 +395,21 @@ class Host:
         began = clock()
         if self._observed:
             self.emit(CallStarted(began, call.server, call.method, call.name))
-        if self._redactor and call.on_late is not None:
+        if self._secretive and call.on_late is not None:
             call.on_late = plain_late(call.on_late, self._redactor)
+        outcome: Reply | CallError | Asked | None = None
         try:
-            outcome = await self._tried(call)
+            hosted = self.servers.get(call.server) or self.server(call.server)
+            if call.method == "tools/call" and (call.definition is None or hosted.rules(call.name).approve):
+                outcome = await self._before(hosted, call)
+            if outcome is None:
+                deadline = call.deadline
+                try:
+                    outcome = await hosted.pipeline.send(call)
+                except InputRequired as need:
+                    outcome = await self._rounds(hosted, call, need.asked, deadline)
+        except CallError as error:
+            outcome = error
         except asyncio.CancelledError:
             sent = "unknown" if call.written else "no"
             self.emit(
@@ -406,7 +418,7 @@ class Host:
                 )
             )
             raise
-        if self._redactor:
+        if self._secretive:
             outcome = await self._without_secrets(outcome)
         return self._settle(call, outcome, clock(), began)
 
@@ -434,23 +446,11 @@ class Host:
             self.emit(CallSettled(now, call.server, call.method, call.name, kind, took, call.attempts, sent))
         return settled
 
-    async def _tried(self, call: Call) -> Reply | CallError | Asked:
-        try:
-            hosted = self.servers.get(call.server) or self.server(call.server)
-            if call.method == "tools/call":
-                if call.definition is None:
-                    await self._resolve(hosted, call)
-                if hosted.rules(call.name).approve:
-                    asked = await self._approved(call)
-                    if asked is not None:
-                        return asked
-            deadline = call.deadline
-            try:
-                return await hosted.pipeline.send(call)
-            except InputRequired as need:
-                return await self._rounds(hosted, call, need.asked, deadline)
-        except CallError as error:
-            return error
+    async def _before(self, hosted: HostedServer, call: Call) -> Asked | None:
+        """What comes before a tool call is sent: its definition has to be there, and perhaps somebody's approval."""
+        if call.definition is None:
+            await self._resolve(hosted, call)
+        return await self._approved(call) if hosted.rules(call.name).approve else None
 
     async def _resolve(self, hosted: HostedServer, call: Call) -> None:
         """Its server was not listed yet when the call was prepared: wait for that, then check it like any other."""

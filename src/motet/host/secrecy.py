@@ -72,7 +72,7 @@ def plain_asked(asked: Asked, redactor: Redactor) -> Asked:
             question, message=redactor.text(question.message), url=url, schema=redactor.json(question.schema)
         )
 
-    return replace(asked, questions=tuple(plain(question) for question in asked.questions))
+    return msgspec.structs.replace(asked, questions=tuple(plain(question) for question in asked.questions))
 
 
 def plain_late(told: Callable[[Reply | CallError], None], redactor: Redactor) -> Callable[[Reply | CallError], None]:

@@ -1,4 +1,4 @@
-"""The layers around one server's `send`, as thin drivers, and the one place where their order is written.
+"""The layers around one server's `send`, and the one place where their order is written.
 
     deadline -> retry -> (is the breaker open?) -> concurrency limit -> breaker -> attempt timeout -> send
 
@@ -10,13 +10,13 @@ a probe, so nobody queues for a server that is left alone. No layer arms a timer
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from motet.calls import Call, InputRequired, Reply, Retry, Send
 from motet.errors import CallError, CircuitOpen, DeadlineExceeded, QueueFull, ToolError
 from motet.events import AttemptFailed, Emit, nobody
-from motet.resilience.breaker import Breaker, BreakerSettings, BreakerState
+from motet.resilience.breaker import Breaker, BreakerSettings, BreakerState, Verdict
 from motet.resilience.limit import Room
 from motet.resilience.retry import Budget, again, longest, worst
 
@@ -57,7 +57,10 @@ def unmoved(_state: BreakerState) -> None:
 
 
 class Pipeline:
-    """One server's layers and their state. `send` is the door in."""
+    """One server's layers and their state. `send` is the door in.
+
+    The order of the layers is written in `send` and `_attempt`, and nowhere else.
+    """
 
     def __init__(
         self,
@@ -74,124 +77,129 @@ class Pipeline:
         self.breaker = Breaker(settings.breaker)
         self.budget = Budget(settings.budget, settings.budget_min)
         self.room: Room[asyncio.Future[None]] = Room(settings.concurrency, settings.queue)
-        self.send = in_order(self, send, settings, clock, chance, emit, may_pass, on_breaker)
+        self._rooms = {
+            name: Room[asyncio.Future[None]](places, settings.queue)
+            for name, places in settings.tool_concurrency.items()
+        }
+        self._wire = send
+        self._settings = settings
+        self._clock = clock
+        self._chance = chance
+        self._emit = emit
+        self._may_pass = may_pass
+        self._on_breaker = on_breaker
+        self._plain = not settings.timeouts and not settings.retries
+        self._usual = _total(settings, settings.retry, settings.timeout)
 
+    async def send(self, call: Call) -> Reply:
+        """One call: its deadline, around as many attempts as can help and cannot harm.
 
-def in_order(
-    parts: Pipeline,
-    send: Send,
-    settings: Settings,
-    clock: Clock,
-    chance: Chance,
-    emit: Emit,
-    may_pass: ToolRule,
-    on_breaker: Callable[[BreakerState], None],
-) -> Send:
-    """The order of the layers, from the innermost out."""
-    send = attempt_timeout(send, settings, clock)
-    send = guarded(send, parts.breaker, clock, on_breaker)
-    send = limited(send, parts.room)
-    if settings.tool_concurrency:
-        send = limited_by_tool(send, settings)
-    send = admitted(send, parts.breaker, clock)
-    send = retrying(send, settings, parts.budget, clock, chance, emit, may_pass)
-    return deadline(send, settings, clock)
-
-
-def deadline(send: Send, settings: Settings, clock: Clock) -> Send:
-    """Gives the call the absolute end it did not bring, and refuses one whose end is past."""
-    usual = _total(settings, settings.retry, settings.timeout)
-    plain = not settings.timeouts and not settings.retries
-
-    def layer(call: Call) -> Awaitable[Reply]:
-        now = clock()
-        if call.deadline is None:
-            if plain and call.retry is None and call.timeout is None:
-                call.deadline = now + usual
-            else:
-                policy = call.retry or settings.retries.get(call.name, settings.retry)
-                call.deadline = now + _total(settings, policy, _attempt_bound(call, settings))
-        elif call.deadline <= now:
-            raise out_of_time(call, "the deadline was over before anything was sent")
-        return send(call)
-
-    return layer
-
-
-def retrying(
-    send: Send, settings: Settings, budget: Budget, clock: Clock, chance: Chance, emit: Emit, may_pass: ToolRule
-) -> Send:
-    """Tries again what can help and cannot harm. The error that comes out says whether *any* attempt was sent."""
-
-    async def layer(call: Call) -> Reply:
-        budget.call(clock())
+        Raises one CallError, which says whether *any* attempt was sent, or InputRequired.
+        """
+        now = self._clock()
+        self._bound(call, now)
+        self.budget.call(now)
         failed: list[CallError] = []
         while True:
             call.attempts += 1
             try:
-                return await send(call)
+                if self._rooms and (own := self._rooms.get(call.name)) is not None:
+                    return await self._attempt_in(own, call)
+                return await self._attempt(call)
             except CallError as error:
                 if failed and isinstance(error, (CircuitOpen, QueueFull)):
                     call.attempts -= 1
                     raise _summed(failed[-1], failed) from None  # refused by ourselves: the failure before is the news
-                if isinstance(error, ToolError) and may_pass(call.name):
+                if isinstance(error, ToolError) and self._may_pass(call.name):
                     error.transient = True
                 failed.append(error)
-                wait = _wait(error, call, settings, budget, clock(), chance)
-                emit(_told(error, call, clock(), wait))
+                now = self._clock()
+                wait = self._again(error, call, now)
+                self._emit(_told(error, call, now, wait))
                 if wait is None:
                     raise _summed(error, failed) from None
                 await asyncio.sleep(wait)
 
-    return layer
+    async def _attempt_in(self, own: Room[asyncio.Future[None]], call: Call) -> Reply:
+        """A limit of its own for one tool, taken first, so that who waits for it holds nobody else's place."""
+        self._admitted(call)
+        if not own.enter():
+            await _turn(call, own)
+        try:
+            return await self._attempt(call)
+        finally:
+            _leave(own)
 
-
-def _wait(error: CallError, call: Call, settings: Settings, budget: Budget, now: float, chance: Chance) -> float | None:
-    wait = again(
-        error,
-        repeatable=call.repeatable,
-        attempt=call.attempts,
-        policy=call.retry or settings.retries.get(call.name, settings.retry),
-        now=now,
-        deadline=_end(call, now),
-        chance=chance(),
-    )
-    return wait if wait is not None and budget.retry(now) else None
-
-
-def admitted(send: Send, breaker: Breaker, clock: Clock) -> Send:
-    """Refuses at once while the breaker is open; takes no permit."""
-
-    def layer(call: Call) -> Awaitable[Reply]:
-        if breaker.state != "closed" and not breaker.admits(now := clock()):
-            raise circuit_open(call, breaker, now)
-        return send(call)
-
-    return layer
-
-
-def limited(send: Send, room: Room[asyncio.Future[None]]) -> Send:
-    """At most so many in flight; the others wait their turn, within the call's deadline."""
-
-    async def layer(call: Call) -> Reply:
+    async def _attempt(self, call: Call) -> Reply:
+        """One attempt: the breaker is asked, then a place, the breaker's permit, the attempt's own bound, the wire."""
+        breaker, room = self.breaker, self.room
+        if breaker.state != "closed":
+            self._admitted(call)
         if not room.enter():
             await _turn(call, room)
         try:
-            return await send(call)
+            now = self._clock()
+            before = breaker.state
+            permit = breaker.admit(now)
+            if permit is None:
+                raise circuit_open(call, breaker, now)
+            verdict: Verdict = "none"
+            try:
+                self._bound_attempt(call, now)
+                reply = await self._wire(call)
+            except CallError as error:
+                if error.health in ("success", "failure"):
+                    verdict = error.health
+                raise
+            except InputRequired:
+                verdict = "success"
+                raise
+            else:
+                verdict = "success"
+                return reply
+            finally:
+                breaker.settle(permit, verdict, self._clock())
+                if breaker.state != before:
+                    self._on_breaker(breaker.state)
         finally:
             _leave(room)
 
-    return layer
+    def _bound(self, call: Call, now: float) -> None:
+        """Give the call the absolute end it did not bring. Raises when the one it brought is past."""
+        if call.deadline is None:
+            if self._plain and call.retry is None and call.timeout is None:
+                call.deadline = now + self._usual
+            else:
+                policy = call.retry or self._settings.retries.get(call.name, self._settings.retry)
+                call.deadline = now + _total(self._settings, policy, _attempt_bound(call, self._settings))
+        elif call.deadline <= now:
+            raise out_of_time(call, "the deadline was over before anything was sent")
 
+    def _bound_attempt(self, call: Call, now: float) -> None:
+        """The attempt ends after its own bound or with the call, whichever is first."""
+        end = _end(call, now)
+        if end <= now:
+            raise out_of_time(call, "the deadline was over before anything was sent")
+        own = now + _attempt_bound(call, self._settings)
+        call.attempt_deadline = own if own < end else end
 
-def limited_by_tool(send: Send, settings: Settings) -> Send:
-    """A limit of its own for some tools, taken first, so that who waits for it holds nobody else's place."""
-    own = {name: limited(send, Room(places, settings.queue)) for name, places in settings.tool_concurrency.items()}
+    def _admitted(self, call: Call) -> None:
+        """Refuse at once while the breaker is open; takes no permit, so that nobody queues for a server left alone."""
+        breaker = self.breaker
+        if breaker.state != "closed" and not breaker.admits(now := self._clock()):
+            raise circuit_open(call, breaker, now)
 
-    def layer(call: Call) -> Awaitable[Reply]:
-        return own.get(call.name, send)(call)
-
-    return layer
+    def _again(self, error: CallError, call: Call, now: float) -> float | None:
+        wait = again(
+            error,
+            repeatable=call.repeatable,
+            attempt=call.attempts,
+            policy=call.retry or self._settings.retries.get(call.name, self._settings.retry),
+            now=now,
+            deadline=_end(call, now),
+            chance=self._chance(),
+        )
+        return wait if wait is not None and self.budget.retry(now) else None
 
 
 async def _turn(call: Call, room: Room[asyncio.Future[None]]) -> None:
@@ -221,50 +229,6 @@ def _leave(room: Room[asyncio.Future[None]]) -> None:
         if not turn.done():
             turn.set_result(None)
             return
-
-
-def guarded(send: Send, breaker: Breaker, clock: Clock, on_breaker: Callable[[BreakerState], None]) -> Send:
-    """Tells the breaker what became of each attempt, and asks it first."""
-
-    async def layer(call: Call) -> Reply:
-        before = breaker.state
-        now = clock()
-        permit = breaker.admit(now)
-        if permit is None:
-            raise circuit_open(call, breaker, now)
-        verdict = "none"
-        try:
-            reply = await send(call)
-        except CallError as error:
-            if error.health in ("success", "failure"):
-                verdict = error.health
-            raise
-        except InputRequired:
-            verdict = "success"
-            raise
-        else:
-            verdict = "success"
-            return reply
-        finally:
-            breaker.settle(permit, verdict, clock())
-            if breaker.state != before:
-                on_breaker(breaker.state)
-
-    return layer
-
-
-def attempt_timeout(send: Send, settings: Settings, clock: Clock) -> Send:
-    """Says when this attempt ends: after its own bound or with the call, whichever is first."""
-
-    def layer(call: Call) -> Awaitable[Reply]:
-        now = clock()
-        end = _end(call, now)
-        if end <= now:
-            raise out_of_time(call, "the deadline was over before anything was sent")
-        call.attempt_deadline = min(end, now + _attempt_bound(call, settings))
-        return send(call)
-
-    return layer
 
 
 def circuit_open(call: Call, breaker: Breaker, now: float) -> CircuitOpen:

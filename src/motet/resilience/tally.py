@@ -11,11 +11,14 @@ SLICES = 10
 class Tally:
     """Two counts, `all` and `marked`, over the last `span` seconds."""
 
-    __slots__ = ("_all", "_at", "_marked", "_width", "all", "marked")
+    __slots__ = ("_all", "_at", "_marked", "_place", "_until", "_width", "all", "marked")
 
     def __init__(self, span: float) -> None:
         self._width = span / SLICES
         self._at = -(1 << 62)
+        self._place = 0
+        self._until = float("-inf")
+        """When the present slice is over."""
         self._all = [0] * SLICES
         self._marked = [0] * SLICES
         self.all = 0
@@ -23,10 +26,9 @@ class Tally:
 
     def add(self, now: float, *, marked: bool = False) -> None:
         """Count one, and one marked."""
-        at = int(now // self._width)
-        if at != self._at:
-            self._forget(at)
-        place = at % SLICES
+        if now >= self._until:
+            self.turn(now)
+        place = self._place
         self._all[place] += 1
         self.all += 1
         if marked:
@@ -50,4 +52,4 @@ class Tally:
             self.all -= self._all[place]
             self.marked -= self._marked[place]
             self._all[place] = self._marked[place] = 0
-        self._at = at
+        self._at, self._place, self._until = at, at % SLICES, (at + 1) * self._width

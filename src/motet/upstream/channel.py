@@ -19,6 +19,7 @@ from motet.errors import CallError, ConnectionLost, DeadlineExceeded, ServerUnav
 from motet.upstream.answers import Reader
 from motet.upstream.link import Envelope, Ident, Peer, loads
 from motet.upstream.sanitise import clean_line
+from motet.upstream.waiting import Deadlines, Waiter
 
 LATE_KEPT = 256
 FLOOD_ALLOWED = 2_000_000
@@ -41,7 +42,8 @@ class Channel:
         self.closed: asyncio.Future[str] = self._loop.create_future()
         self.received = 0
         self._gone: str | None = None
-        self._waiting: dict[Ident, tuple[asyncio.Future[msgspec.Raw], asyncio.TimerHandle | None, Call | None]] = {}
+        self._waiting: dict[Ident, Waiter] = {}
+        self._deadlines = Deadlines(self._loop, self._waiting, self.expire)
         self._late: dict[Ident, Call] = {}
         self._unasked = 0
         self._unasked_since = self._loop.time()
@@ -65,7 +67,7 @@ class Channel:
 
     # -- waiting ------------------------------------------------------------------------------------------------------
 
-    def _expect(self, ident: Ident, until: float | None, call: Call | None) -> asyncio.Future[msgspec.Raw]:
+    def _expect(self, ident: Ident, until: float | None, call: Call | None) -> Waiter:
         """Begin an exchange.
 
         Raises:
@@ -74,19 +76,15 @@ class Channel:
         """
         if self._gone is not None:
             raise ServerUnavailable(self._gone, server=self._name, reason="exited")
-        answer: asyncio.Future[msgspec.Raw] = self._loop.create_future()
-        timer = None if until is None else self._loop.call_at(until, self.expire, ident)
-        self._waiting[ident] = (answer, timer, call)
+        self._waiting[ident] = answer = Waiter(call, loop=self._loop)
+        if until is not None:
+            self._deadlines.set(ident, until)
         return answer
 
     def _settle(self, ident: Ident | None, error: CallError) -> None:
         waiter = self._waiting.pop(ident, None) if ident is not None else None
-        if waiter is None:
-            return
-        if waiter[1] is not None:
-            waiter[1].cancel()
-        if not waiter[0].done():
-            waiter[0].set_exception(error)
+        if waiter is not None and not waiter.done():
+            waiter.set_exception(error)
 
     def expire(self, ident: Ident, why: str = "no answer in time") -> None:
         """End an exchange: its time is over."""
@@ -98,17 +96,13 @@ class Channel:
             self._settle(ident, DeadlineExceeded(unread, server=self._name, sent="no"))
         else:
             self._settle(ident, DeadlineExceeded(why, server=self._name))
-            self._cancel_there(ident, waiter[2], "timeout")
+            self._cancel_there(ident, waiter.call, "timeout")
 
     def abandon(self, ident: Ident, why: str) -> None:
         """The caller gave up: forget the exchange and tell the server."""
         waiter = self._waiting.pop(ident, None)
-        if waiter is None:
-            return
-        if waiter[1] is not None:
-            waiter[1].cancel()
-        if not self._take_back(ident):
-            self._cancel_there(ident, waiter[2], why)
+        if waiter is not None and not self._take_back(ident):
+            self._cancel_there(ident, waiter.call, why)
 
     def _cancel_there(self, ident: Ident, call: Call | None, why: str) -> None:
         """Tell the server; only calls are cancelled (the specification forbids it for a handshake)."""
@@ -128,15 +122,12 @@ class Channel:
             if waiter is None:
                 self._unexpected(message)
                 return
-            answer, timer, _ = waiter
-            if timer is not None:
-                timer.cancel()
-            if answer.done():
+            if waiter.done():
                 return
             if message.result is not msgspec.UNSET:
-                answer.set_result(message.result)
+                waiter.arrive(message.result)
             else:
-                answer.set_exception(self._error_of(message))
+                waiter.set_exception(self._error_of(message))
             return
         self._count_unasked(1)
         if message.id is not None:
@@ -192,5 +183,6 @@ class Channel:
                 self._settle(ident, ServerUnavailable(self._gone, server=self._name, reason="exited"))
             else:
                 self._settle(ident, ConnectionLost(self._gone, server=self._name))
+        self._deadlines.clear()
         if not self.closed.done():
             self.closed.set_result(self._gone)

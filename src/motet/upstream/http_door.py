@@ -186,8 +186,12 @@ class HttpDoor:
     # -- reading ---------------------------------------------------------------------------------------------------
 
     async def read(self, response: aiohttp.ClientResponse, cap: int) -> bytes:
-        if (response.content_length or 0) > cap:
-            raise self._reader.too_large(cap)
+        announced = response.content_length
+        if announced is not None:
+            if announced > cap:
+                raise self._reader.too_large(cap)
+            if "content-encoding" not in response.headers and "transfer-encoding" not in response.headers:
+                return await response.content.read()  # as long as it says, and no longer
         parts: list[bytes] = []
         size = 0
         async for chunk in self.chunks(response):

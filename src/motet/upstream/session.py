@@ -21,6 +21,7 @@ from motet.config.model import ServerConfig
 from motet.errors import (
     CallError,
     DeadlineExceeded,
+    Fenced,
     InvalidArguments,
     ProtocolError,
     UnusableAnswer,
@@ -148,6 +149,8 @@ class Session:
             until = now + self._config.timeout.tools.get(call.name, self._config.timeout.call)
         elif until <= now:
             raise DeadlineExceeded("its time was over before anything was sent", server=self._name, sent="no")
+        if call.fence is not None and not call.fence():
+            raise Fenced("its run may be another process's by now", server=self._name)
         try:
             return await self._round(call, until)
         except InputRequired as need:

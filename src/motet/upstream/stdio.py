@@ -8,12 +8,8 @@ transport's, from which it could not be taken back) until there is room or its c
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
 import re
-import socket
-import stat
-import sys
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
@@ -25,11 +21,12 @@ import orjson
 
 from motet.calls import Call, Json
 from motet.config.model import ServerConfig, StdioTransport
-from motet.errors import CallError, ServerUnavailable
+from motet.errors import CallError, Fenced, ServerUnavailable
 from motet.upstream import process
 from motet.upstream.answers import Reader, repaired
 from motet.upstream.channel import Channel
 from motet.upstream.link import Ident, Peer, read_envelope
+from motet.upstream.pipes import Inlet, Outlet
 from motet.upstream.sanitise import clean, clean_line, without_credentials
 
 STDERR_KEPT = 64 * 1024
@@ -59,9 +56,6 @@ class StdioLink(Channel, asyncio.SubprocessProtocol):
         self._mode: process.Mode = "group"
         self._exit: int | None = None
         # outgoing
-        self._full = False
-        self._deaf = False
-        self._watched: int | None = None
         self.read_everything = False
         """Had it read all that was written when it left at once? Then perhaps it left because of that."""
         self._queue: dict[Ident, bytes] = {}
@@ -91,12 +85,13 @@ class StdioLink(Channel, asyncio.SubprocessProtocol):
         wrap = await process.wrap_for(config)
         link = cls(config, peer, reader)
         link._mode = wrap.mode
-        loop = asyncio.get_running_loop()
+        stdin, stdout = link._connect_pipes()
         # pidfd or thread, the loop's own watcher reaps it
-        starting = asyncio.ensure_future(loop.subprocess_exec(
+        starting = asyncio.ensure_future(link._loop.subprocess_exec(
             lambda: link, *wrap.prefix, program, *transport.args, env=env, cwd=transport.cwd,
-            start_new_session=wrap.mode != "none",
+            start_new_session=wrap.mode != "none", stdin=stdin, stdout=stdout,
         ))  # fmt: skip
+        starting.add_done_callback(lambda _: (os.close(stdin), os.close(stdout)))
         try:
             child, _ = await asyncio.shield(starting)
         except asyncio.CancelledError:
@@ -104,9 +99,10 @@ class StdioLink(Channel, asyncio.SubprocessProtocol):
             await asyncio.wait([starting])
             if not starting.cancelled() and starting.exception() is None:
                 link._pid = starting.result()[0].get_pid()
-                await link.close(within=ABANDON_WITHIN)
+            await link.close(within=ABANDON_WITHIN)
             raise
         except (OSError, ValueError) as why:
+            await link.close(within=0)
             raise ServerUnavailable(
                 f"cannot start {clean_line(transport.command)}: {clean_line(why)}", server=config.name, reason="spawn"
             ) from None
@@ -114,7 +110,16 @@ class StdioLink(Channel, asyncio.SubprocessProtocol):
         return link
 
     _child: asyncio.SubprocessTransport
-    _stdin: asyncio.WriteTransport
+    _out: Outlet
+    _in: Inlet
+
+    def _connect_pipes(self) -> tuple[int, int]:
+        """Make the pipes; the child's ends of them: stdin and stdout."""
+        stdin, out = os.pipe()
+        from_, stdout = os.pipe()
+        self._out = Outlet(self._loop, out, on_room=self._room, on_gone=self._deaf)
+        self._in = Inlet(self._loop, from_, on_data=self._read, on_end=self._mute)
+        return stdin, stdout
 
     @property
     def exit_code(self) -> int | None:
@@ -140,44 +145,31 @@ class StdioLink(Channel, asyncio.SubprocessProtocol):
             "exit_code": self._exit,
         }
 
-    def adopt(self, version: str, *, modern: bool) -> None:  # noqa: ARG002 - the pipe shows no version
-        """From now on nobody asks why the server left at once."""
-        if version:
-            self._unwatch()
-
-    def _unwatch(self) -> None:
-        if self._watched is not None:
-            os.close(self._watched)
-            self._watched = None
+    def adopt(self, version: str, *, modern: bool) -> None:
+        """Nothing: the pipe shows no version."""
 
     async def close(self, *, within: float) -> None:
         """Stdin closed, SIGTERM, SIGKILL: to the whole family, within so many seconds."""
         self._end("closed")
-        if self._pid:
-            try:
+        try:
+            if self._pid:
                 await asyncio.shield(
                     process.stop(
                         self._pid,
                         self._mode,
-                        hang_up=self._hang_up,
+                        hang_up=self._out.close,
                         exited=lambda: self._exit is not None,
                         within=within,
                     )
                 )
-            except asyncio.CancelledError:
-                process.kill(self._pid, self._mode, process.descendants(self._pid))
-                raise
-            finally:
+        except asyncio.CancelledError:
+            process.kill(self._pid, self._mode, process.descendants(self._pid))
+            raise
+        finally:
+            self._out.close()
+            self._in.close()
+            if self._pid:
                 self._child.close()
-
-    def _hang_up(self) -> None:
-        self._unwatch()
-        if self._deaf:
-            return
-        if self._full:
-            self._stdin.abort()  # what it never read it will not read now
-        else:
-            self._stdin.close()
 
     # -- sending ------------------------------------------------------------------------------------------------------
 
@@ -191,12 +183,11 @@ class StdioLink(Channel, asyncio.SubprocessProtocol):
     ) -> asyncio.Future[msgspec.Raw]:
         """Send one newline-terminated request and wait for its result until loop time `until`. Raises CallError."""
         answer = self._expect(ident, until, call)
-        if self._full:
+        out = self._out
+        if out.full or not out.write(message):
             self._wait_for_room(ident, message)
-        else:
-            self._stdin.write(message)
-            if call is not None:
-                call.written = True
+        elif call is not None:
+            call.written = True
         return answer
 
     def _wait_for_room(self, ident: Ident, message: bytes) -> None:
@@ -206,26 +197,29 @@ class StdioLink(Channel, asyncio.SubprocessProtocol):
         self._queue[ident] = message
         self._queued += len(message)
 
-    def pause_writing(self) -> None:
-        self._full = True
-
-    def resume_writing(self) -> None:
-        self._full = False
-        while self._queue and not self._full and self._gone is None:
+    def _room(self) -> None:
+        while self._queue and not self._out.full and self._gone is None:
             ident = next(iter(self._queue))
-            message = self._queue.pop(ident)
-            self._queued -= len(message)
-            self._stdin.write(message)
-            if (waiter := self._waiting.get(ident)) is not None and waiter[2] is not None:
-                waiter[2].written = True
+            waiter = self._waiting.get(ident)
+            call = None if waiter is None else waiter.call
+            if call is not None and call.fence is not None and not call.fence():
+                self._take_back(ident)
+                self._settle(ident, Fenced("its run may be another process's by now", server=self._name))
+                continue
+            if not self._out.write(self._queue[ident]):
+                return
+            self._take_back(ident)
+            if call is not None:
+                call.written = True
+
+    def _deaf(self) -> None:
+        self._loop.call_later(0.25, self._end, "it closed its input")  # its last answers may be on their way
 
     def post(self, message: bytes) -> None:
         """Send something that has no answer; dropped when a server that does not read has let too much pile up."""
-        if self._gone is not None:
+        if self._gone is not None or (not self._out.full and self._out.write(message)):
             return
-        if not self._full:
-            self._stdin.write(message)
-        elif self._queued + len(message) <= QUEUE_LIMIT:
+        if self._queued + len(message) <= QUEUE_LIMIT:
             self._posts += 1
             self._queue[f"post-{self._posts}"] = message
             self._queued += len(message)
@@ -240,17 +234,15 @@ class StdioLink(Channel, asyncio.SubprocessProtocol):
 
     # -- receiving ----------------------------------------------------------------------------------------------------
 
-    def pipe_data_received(self, fd: int, data: bytes | str) -> None:
-        chunk = cast("bytes", data)
-        if fd == 2:
-            self._remember_stderr(chunk)
-            return
+    def _read(self, chunk: bytes) -> None:
         self.received += 1
         lines = chunk.split(b"\n")
         rest = lines.pop()
         if lines and (self._parts or self._skipping is not None):
             lines[0] = self._finish_line(lines[0])
         for line in lines:
+            if self._gone is not None:  # who was resumed by a line before may have closed us
+                return
             if line:
                 self._line(line)
         if rest:
@@ -336,8 +328,8 @@ class StdioLink(Channel, asyncio.SubprocessProtocol):
         elif len(self._waiting) == 1 and _START.match(head) and b'"method"' not in head:
             self._settle(next(iter(self._waiting)), error)
 
-    def _remember_stderr(self, data: bytes) -> None:
-        data = data[-STDERR_KEPT:]
+    def pipe_data_received(self, fd: int, data: bytes | str) -> None:  # noqa: ARG002 - only stderr is asyncio's
+        data = cast("bytes", data)[-STDERR_KEPT:]
         self._stderr.append(data)
         self._stderr_size += len(data)
         if len(self._stderr) > 512:  # many small writes: one piece
@@ -350,26 +342,14 @@ class StdioLink(Channel, asyncio.SubprocessProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._child = cast("asyncio.SubprocessTransport", transport)  # it may exit before `spawn` has it
-        self._stdin = cast("asyncio.WriteTransport", self._child.get_pipe_transport(0))
-        self._stdin.set_write_buffer_limits(high=0)
-        pipe = self._stdin.get_extra_info("pipe")
-        if not pipe.closed:  # it is, when the process has gone already
-            self._watched = os.dup(pipe.fileno())
 
     def process_exited(self) -> None:
         self._exit = self._child.get_returncode()
-        if self._watched is not None:
-            self.read_everything = _all_read(self._watched)
-            self._unwatch()
+        self.read_everything = self._out.unread() == 0
         self._loop.call_later(0.25, self._end, "")  # stdout may still hold answers; a grandchild may hold it open
 
-    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
-        if fd == 1:
-            self._loop.call_later(0.05, self._end, "it closed its output")  # the exit code is about to come
-        elif fd == 0 and self._gone is None:
-            self._loop.call_later(0.25, self._end, "it closed its input")
-        if fd == 0:
-            self._deaf = self._full = True
+    def _mute(self) -> None:
+        self._loop.call_later(0.05, self._end, "it closed its output")  # the exit code is about to come
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         self._end("")
@@ -385,14 +365,3 @@ class StdioLink(Channel, asyncio.SubprocessProtocol):
 
 
 _START_TEXT = re.compile(r'\{\s*"(?:jsonrpc|id|result|error|method)"\s*:')
-
-
-def _all_read(fd: int) -> bool:
-    """Had the other end, which is gone, read all that was written to it?"""
-    if stat.S_ISSOCK(os.fstat(fd).st_mode):  # what asyncio gives a child as its stdin: unread data is a reset
-        with socket.socket(fileno=os.dup(fd)) as end:
-            return end.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != errno.ECONNRESET
-    from fcntl import ioctl  # not everywhere there is a Python
-    from termios import FIONREAD
-
-    return not int.from_bytes(ioctl(fd, FIONREAD, b"\0\0\0\0"), sys.byteorder)
