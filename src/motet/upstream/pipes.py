@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 CHUNK = 1 << 18
 """Bytes read at once, at most."""
@@ -48,6 +48,26 @@ class Outlet:
             self._rest = memoryview(message)[taken:] if taken else self._rest
             self._loop.add_writer(self._fd, self._more)
         return taken > 0
+
+    def write_all(self, messages: Sequence[bytes]) -> int:
+        """Write them with one system call; how many were taken. Of the others, not a byte was."""
+        if self.full:
+            return 0
+        try:
+            left = os.write(self._fd, b"".join(messages))
+        except (BlockingIOError, InterruptedError):
+            left = 0
+        except OSError:
+            self._gone()
+            return 0
+        for number, message in enumerate(messages):
+            if left < len(message):
+                self.full = True
+                self._rest = memoryview(message)[left:] if left else self._rest
+                self._loop.add_writer(self._fd, self._more)
+                return number + (left > 0)
+            left -= len(message)
+        return len(messages)
 
     def _more(self) -> None:
         try:

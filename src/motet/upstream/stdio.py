@@ -58,6 +58,8 @@ class StdioLink(Channel, asyncio.SubprocessProtocol):
         # outgoing
         self.read_everything = False
         """Had it read all that was written when it left at once? Then perhaps it left because of that."""
+        self._held: list[tuple[Ident | None, bytes, Call | None]] | None = None
+        """Messages of this turn of the loop, while answers are read; None: messages are written at once."""
         self._queue: dict[Ident, bytes] = {}
         self._queued = 0
         self._posts = 0
@@ -184,11 +186,28 @@ class StdioLink(Channel, asyncio.SubprocessProtocol):
         """Send one newline-terminated request and wait for its result until loop time `until`. Raises CallError."""
         answer = self._expect(ident, until, call)
         out = self._out
-        if out.full or not out.write(message):
+        if self._held is not None:
+            self._held.append((ident, message, call))
+        elif out.full or not out.write(message):
             self._wait_for_room(ident, message)
-        elif call is not None:
+            return answer
+        if call is not None:
             call.written = True
         return answer
+
+    def _let_go(self) -> None:
+        """Write what was held back while answers were read: the calls that came of them, with one system call."""
+        held, self._held = self._held, None
+        if not held or self._gone is not None:
+            return
+        taken = self._out.write_all([message for _, message, _ in held])
+        for ident, message, call in held[taken:]:
+            if call is not None:
+                call.written = False
+            if ident is None:
+                self._post_later(message)
+            elif ident in self._waiting:
+                self._wait_for_room(ident, message)
 
     def _wait_for_room(self, ident: Ident, message: bytes) -> None:
         if self._queued + len(message) > QUEUE_LIMIT and self._queue:
@@ -217,8 +236,14 @@ class StdioLink(Channel, asyncio.SubprocessProtocol):
 
     def post(self, message: bytes) -> None:
         """Send something that has no answer; dropped when a server that does not read has let too much pile up."""
-        if self._gone is not None or (not self._out.full and self._out.write(message)):
+        if self._gone is not None:
             return
+        if self._held is not None:
+            self._held.append((None, message, None))
+        elif self._out.full or not self._out.write(message):
+            self._post_later(message)
+
+    def _post_later(self, message: bytes) -> None:
         if self._queued + len(message) <= QUEUE_LIMIT:
             self._posts += 1
             self._queue[f"post-{self._posts}"] = message
@@ -240,11 +265,15 @@ class StdioLink(Channel, asyncio.SubprocessProtocol):
         rest = lines.pop()
         if lines and (self._parts or self._skipping is not None):
             lines[0] = self._finish_line(lines[0])
-        for line in lines:
-            if self._gone is not None:  # who was resumed by a line before may have closed us
-                return
-            if line:
-                self._line(line)
+        self._held = []
+        try:
+            for line in lines:
+                if self._gone is not None:  # who was resumed by a line before may have closed us
+                    return
+                if line:
+                    self._line(line)
+        finally:
+            self._let_go()
         if rest:
             self._keep(rest)
 
