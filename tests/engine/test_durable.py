@@ -502,7 +502,7 @@ async def test_a_newer_schema_or_journal_is_refused_with_the_reason(file: str, s
     db.execute("pragma user_version=99")
     db.commit()
     db.close()
-    with pytest.raises(RunError, match="schema 99; this motet knows 1"):
+    with pytest.raises(RunError, match="schema 99; this motet knows 2"):
         async with journal(file):
             pass
     assert run

@@ -303,7 +303,7 @@ CONFIG = """
 command = "{python}"
 args = ["{here}/effects_server.py"]
 env = {{EFFECTS = "{folder}/effects"}}
-retry = {{keyed = {{keyed = "key"}}, idempotent = ["kill_parent"]}}
+retry = {{keyed = {{keyed = "key"}}, idempotent = ["kill_parent", "look"]}}
 reap = "group"
 concurrency = 64
 """

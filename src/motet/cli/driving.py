@@ -116,6 +116,16 @@ async def _handed_over(config: Config, place: str, workflow: Workflow, begin: Be
     return run
 
 
+async def watched(config: Config, given: str | None, run: str) -> None:
+    """Show what happens to a run that others drive, until it ended or only waits. Raises RunError."""
+    async with runs.journal(config, given) as durable:
+        workflow = durable.workflow(await durable.ledger.bundle(run))
+        with board.shown(board.Board.of(workflow)) as view:
+            async for event in watch(durable, run):
+                view.tell(event)
+            view.settle(await durable.show(run))
+
+
 async def _watched(
     config: Config, place: str, workflow: Workflow, begin: Begin, *, check: bool, yes: bool
 ) -> tuple[Report, bool]:

@@ -251,6 +251,7 @@ class SqliteStore:
         hints = {
             "database is locked": "another process holds it: end that, or wait",
             "readonly": "make it writable for you",
+            "Read-only": "make it writable for you",
             "full": "make room on the disk; the run goes on where it stopped",
             "malformed": "the file is damaged: `motet verify` says which runs are whole",
             "not a database": "this is no journal: name another file",

@@ -16,17 +16,27 @@ if TYPE_CHECKING:
 @click.command(short_help="One run: its report, or everything it has done.")
 @click.argument("run")
 @click.option("--history", is_flag=True, help="Every entry of its journal, in order.")
+@click.option("--follow", is_flag=True, help="Watch it, whoever drives it, until it ends or only waits.")
 @options.journal
 @options.config
 @options.json
 @click.pass_context
 def command(
-    ctx: click.Context, *, run: str, history: bool, journal: str | None, config: str | None, as_json: bool
+    ctx: click.Context,
+    *,
+    run: str,
+    history: bool,
+    follow: bool,
+    journal: str | None,
+    config: str | None,
+    as_json: bool,
 ) -> None:
     """Show how a run stands; the exit code is that of its status."""
-    from motet.cli import runs, session
+    from motet.cli import driving, runs, session
 
     settings = session.configured(config)
+    if follow:
+        session.run(lambda: driving.watched(settings, journal, run))
 
     async def work() -> tuple[Report, list[Entry]]:
         async with runs.journal(settings, journal) as ledger:
