@@ -5,59 +5,32 @@ from __future__ import annotations
 import getpass
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Final
 
 import click
 
 from motet.cli import output, session
 from motet.config.model import Config
-from motet.engine.clock import DatabaseClock
 from motet.engine.durable import Durable
-from motet.engine.fleet.members import STALL, Members
-from motet.engine.journal import LEASE, RunRow
-from motet.engine.ports import wall_clock
+from motet.engine.fleet.members import Members
+from motet.engine.journal import RunRow
 from motet.engine.report import Report
 from motet.engine.store import is_database, open_store
 from motet.errors import RunError
 from motet.events import Emit, nobody
-from motet.orchestrator.orchestrator import Orchestrator
+from motet.orchestrator.orchestrator import Orchestrator, journal_of
 from motet.workflow.model import Workflow
-
-JOURNAL: Final = "runs.sqlite"
-"""The journal's file in the state folder."""
 
 
 def where(config: Config, given: str | None) -> str:
     """The journal: a file, or a PostgreSQL URL. Raises RunError when there is no place for one."""
-    if given:
-        return given
-    if config.state is None:
-        raise RunError("there is no place for a journal: this configuration has no state folder", hint="set `state`")
-    return str(Path(config.state) / JOURNAL)
+    return journal_of(config, given)
 
 
 @asynccontextmanager
 async def journal(config: Config, given: str | None, *, emit: Emit = nobody) -> AsyncGenerator[Durable]:
     """All runs in the journal. Raises RunError when it cannot be opened."""
-    place = where(config, given)
-    shared = is_database(place)
-    if not shared:
-        Path(place).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    redact = Orchestrator(config).redactor.json
-    async with open_store(place) as store:
-        clock = DatabaseClock(store)
-        if shared:
-            await clock.sync()
-        yield Durable(
-            store,
-            now=clock.now if shared else wall_clock,
-            emit=emit,
-            secrets=config.secrets,
-            redact=redact,
-            parallel=config.parallel,
-            lease=STALL if shared else LEASE,
-        )
+    async with Orchestrator(config, emit=emit).journal(given) as runs:
+        yield runs
 
 
 async def workflow_of(config: Config, given: str | None, run: str) -> Workflow:

@@ -7,17 +7,18 @@ It builds policy, redactor and defaults from the configuration, hands them to th
 from __future__ import annotations
 
 import os
-from collections.abc import Coroutine, Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from motet.calls import Ask, Failed, Json, Method, Outcome, PromptResult, ResourceResult, Retry, ToolResult
 from motet.config.loading import load_config
 from motet.config.model import Config
 from motet.config.secrets import Redactor
-from motet.errors import CallError, WorkflowError
+from motet.errors import CallError, RunError, WorkflowError
 from motet.events import Emit, State
 from motet.host.host import Host
 from motet.orchestrator.reading import Reading
@@ -25,6 +26,7 @@ from motet.workflow.loading import load
 
 if TYPE_CHECKING:
     from motet.catalog.catalog import Catalog, ServerCatalog
+    from motet.engine.durable import Durable
     from motet.engine.functions import Function, FunctionRun
     from motet.engine.memory import Dry, Run
     from motet.engine.report import Report
@@ -65,6 +67,10 @@ class Server:
     ) -> Outcome:
         """As `Orchestrator.attempt`."""
         return await self._motet.attempt(self.name, tool, arguments, timeout=timeout)
+
+
+JOURNAL: Final = "runs.sqlite"
+"""The journal's file in the state folder."""
 
 
 class Servers(Mapping[str, Server]):
@@ -225,15 +231,58 @@ class Orchestrator:
         run: str | None = None,
         dry: Dry = "",
         ask: Ask | None = None,
+        journal: str | os.PathLike[str] | bool = False,
+        key: str | None = None,
     ) -> Report:
         """Run a workflow (a file, a loaded one, or a `@workflow` function) to its end, and report.
 
         `run` is the run's id (default: a fresh one), `dry` shows instead of doing (`plan`: nothing is sent, `reads`:
         only what changes nothing), `ask` answers its approvals. Cancelling this call abandons the run; use `begin` for
-        a run that can be ended in good order. Raises WorkflowError, before anything ran, when the workflow does not
-        load, does not check, or its inputs do not fit.
+        a run that can be ended in good order.
+
+        With `journal` (True: in the state folder; else a file or a `postgresql://` URL) the run survives this process:
+        the same `run` or idempotency `key` again goes on with it, and the report may say `waiting`. A `@workflow`
+        function has no journal.
+
+        Raises WorkflowError, before anything ran, when the workflow does not load, does not check, or its inputs do not
+        fit; RunError when the journal cannot be used.
         """
-        return await self.begin(workflow, inputs, run=run, dry=dry, ask=ask).drive()
+        if journal is False:
+            if key is not None:
+                raise RunError("an idempotency key belongs to a run with a journal", hint="journal=True")
+            return await self.begin(workflow, inputs, run=run, dry=dry, ask=ask).drive()
+        from motet.engine.functions import Function
+
+        if dry or isinstance(workflow, Function):
+            raise WorkflowError("a dry run, and a function, is kept in memory alone: leave `journal` out")
+        loaded = self._runnable(workflow)
+        async with self.journal(None if journal is True else journal) as runs:
+            begun = await runs.start(loaded, inputs, run=run, key=key)
+            return await runs.drive(begun, self.host, ask=ask or self.ask)
+
+    @asynccontextmanager
+    async def journal(self, place: str | os.PathLike[str] | None = None) -> AsyncGenerator[Durable]:
+        """The runs kept in a journal: list, show, resume, approve, cancel, … them (`motet.engine.durable.Durable`).
+
+        `place` is a file or a `postgresql://` URL; None: `runs.sqlite` in the state folder. Raises RunError when it
+        cannot be used.
+        """
+        from motet.engine.carrier import durable_at
+
+        async with durable_at(
+            journal_of(self.config, place),
+            emit=self.host.emit,
+            secrets=self.config.secrets,
+            redact=self.redactor.json,
+            parallel=self.config.parallel,
+        ) as runs:
+            yield runs
+
+    def _runnable(self, workflow: str | os.PathLike[str] | Workflow) -> Workflow:
+        from motet.orchestrator import checking
+
+        name = os.fspath(workflow) if isinstance(workflow, str | os.PathLike) else workflow.path
+        return checking.runnable(self.check(workflow), name)
 
     def begin(
         self,
@@ -247,7 +296,6 @@ class Orchestrator:
         """The run that `run` would drive, checked and not begun: `drive()` it; `cancel()` ends it in good order."""
         from motet.engine.functions import Function, FunctionRun
         from motet.engine.memory import Run
-        from motet.orchestrator import checking
 
         if isinstance(workflow, Function):
             if dry:
@@ -262,10 +310,8 @@ class Orchestrator:
                 redact=self.redactor.json,
                 parallel=self.config.parallel,
             )
-        name = os.fspath(workflow) if isinstance(workflow, str | os.PathLike) else workflow.path
-        loaded = checking.runnable(self.check(workflow), name)
         return Run(
-            loaded,
+            self._runnable(workflow),
             inputs,
             dispatch=self.host,
             run=run,
@@ -276,6 +322,15 @@ class Orchestrator:
             parallel=self.config.parallel,
             dry=dry,
         )
+
+
+def journal_of(config: Config, place: str | os.PathLike[str] | None) -> str:
+    """Where runs are kept: as given, or in the state folder. Raises RunError when there is none."""
+    if place:
+        return os.fspath(place)
+    if config.state is None:
+        raise RunError("there is no place for a journal: this configuration has no state folder", hint="set `state`")
+    return str(Path(config.state) / JOURNAL)
 
 
 async def _settled(outcome: Outcome) -> Outcome:
