@@ -6,9 +6,11 @@ defining module; nothing is imported here, so that `--help` stays cheap.
 - `command`: `ServerCommand`, the command line of a server (stdio, `--http`, `--help`, `--version`, exit codes)
 - `settings`: `Variable`, `Values`, `SettingsError`: the environment, and only the declared part of it
 - `server`: `DomainServer`, a FastMCP server with a declared boundary, annotations and retry classes
+- `guard`: the door of every tool and resource, which lets out nothing but typed, redacted errors
 - `errors`: `DomainError` and its kinds, what a tool raises
-- `http`: `ApiClient`, JSON over HTTP with typed errors, guards against SSRF, paging and caps
-- `idempotency`: stable marks for idempotency keys, one call at a time per key
+- `arguments`: arguments that several servers take, each with its bounds
+- `http`: `ApiClient`, JSON over HTTP with typed errors, guards against SSRF, and caps
+- `idempotency`: stable marks for idempotency keys, hidden endings that hold them, one call at a time per key
 - `paging`: opaque cursors; `progress`: progress notes that are silent outside a request
 - `redaction`: exact secret values replaced in whatever is said
 """

@@ -7,10 +7,14 @@ are a vendor's API. Sources: OWASP SSRF prevention cheat sheet; RFC 3986 for the
 from __future__ import annotations
 
 import ipaddress
+import socket
 from urllib.parse import SplitResult, quote, urlsplit
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 METADATA_NAMES = {"metadata.google.internal", "metadata", "instance-data"}
+METADATA_ADDRESSES = {ipaddress.ip_address(number) for number in ("fd00:ec2::254", "100.100.100.200", "192.0.0.192")}
+"""Metadata services that are not link-local: AWS over IPv6, Alibaba, Oracle."""
+NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 def base_url(text: str, *, allow_http: bool = False) -> str:
@@ -65,14 +69,21 @@ def _forbidden(host: str) -> bool:
     address = _address(host)
     if address is None:
         return host.lower().rstrip(".") in METADATA_NAMES
-    return address.is_link_local or address.is_multicast or address.is_unspecified
+    return address.is_link_local or address.is_multicast or address.is_unspecified or address in METADATA_ADDRESSES
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The number that a host is, also in the spellings that only the resolver knows (`0xa9fea9fe`, `169.254.43518`)."""
     try:
-        address = ipaddress.ip_address(host)
+        address = ipaddress.ip_address(host.rstrip("."))
     except ValueError:
-        return None
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        return address.ipv4_mapped
+        try:
+            return ipaddress.IPv4Address(socket.inet_aton(host.rstrip(".")))
+        except OSError:
+            return None
+    if isinstance(address, ipaddress.IPv6Address):
+        inside = address.ipv4_mapped or address.sixtofour
+        if inside is None and address in NAT64:
+            inside = ipaddress.IPv4Address(address.packed[-4:])
+        return inside or address
     return address

@@ -8,9 +8,10 @@
     ├── TooLarge          a cap was exceeded; ask for less
     ├── RateLimited       try again after `retry_after` seconds
     ├── Unavailable       the far end did not do it and may later
-    └── OutcomeUnknown    a write was sent and its answer never came: it may have happened; look before repeating
+    ├── OutcomeUnknown    a write was sent and its answer never came: it may have happened; look before repeating
+    └── InternalError     this server broke in a way nobody foresaw; its log says how
 
-Messages say what happened and what to do. They are redacted on their way out (see `server`).
+Messages say what happened and what to do. They are redacted on their way out (see `guard`).
 """
 
 from __future__ import annotations
@@ -80,3 +81,9 @@ class OutcomeUnknown(DomainError):
     """A write was sent and its answer never came."""
 
     kind = "outcome_unknown"
+
+
+class InternalError(DomainError):
+    """Something broke in this server that nobody foresaw; its log says how."""
+
+    kind = "internal"

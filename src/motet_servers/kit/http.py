@@ -1,8 +1,8 @@
-"""JSON over HTTP to one vendor: typed errors, no redirect that carries credentials away, caps, paging.
+"""JSON over HTTP to one vendor: typed errors, no redirect that carries credentials away, caps.
 
 Guards: the base URL is checked (see `addresses`); an absolute URL in an answer (a next page, an upload) must have the
-base URL's origin; redirects are followed for GET and HEAD only, within that origin, at most three times; `fetch_public`
-goes elsewhere, without credentials. The environment's proxies and .netrc are not consulted.
+base URL's origin; redirects are followed for GET and HEAD only, within that origin, at most three times. The
+environment's proxies and .netrc are not consulted.
 
 What an error means for the caller: a request that never left, or was refused before the vendor acted, is safe to repeat
 (`Unavailable`, `RateLimited`); a write whose answer was lost is `OutcomeUnknown`. The client itself repeats nothing.
@@ -12,13 +12,15 @@ from __future__ import annotations
 
 import email.utils
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from urllib.parse import urljoin
 
 import httpx2
+import msgspec
 
 from motet_servers.kit.addresses import base_url, origin
 from motet_servers.kit.errors import (
@@ -32,7 +34,9 @@ from motet_servers.kit.errors import (
     TooLarge,
     Unavailable,
 )
+from motet_servers.kit.redaction import Redactor
 
+T = TypeVar("T")
 MIB = 1 << 20
 READS = frozenset({"GET", "HEAD", "OPTIONS", "PROPFIND", "REPORT"})
 REDIRECTS = 3
@@ -51,16 +55,6 @@ class Answer:
     headers: httpx2.Headers
     content: bytes
     url: str
-
-    def json(self) -> Any:
-        """The body as JSON; Unavailable when it is not (a proxy's page, say)."""
-        try:
-            return json.loads(self.content)
-        except (ValueError, RecursionError):
-            raise Unavailable(
-                f"the answer (status {self.status}) is not JSON; is the base URL right, or is a proxy in between?",
-                status=self.status,
-            ) from None
 
     @property
     def text(self) -> str:
@@ -82,14 +76,20 @@ class ApiClient:
         max_bytes: int = 16 * MIB,
         allow_http: bool = False,
         explain: Explain | None = None,
+        secrets: Iterable[str] = (),
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
-        """A client for `base` (ValueError for an unsafe one). `timeout` is in seconds, per connect, read and write."""
+        """A client for `base` (ValueError for an unsafe one).
+
+        `timeout` is in seconds, per connect, read and write. `secrets` are replaced in the vendor's words, before these
+        are cut to length.
+        """
         self.service = service
         self.base = base_url(base, allow_http=allow_http)
         self._origin = origin(self.base)
         self._max_bytes = max_bytes
         self._explain = explain or _plain_words
+        self._redactor = Redactor(secrets)
         self._open: httpx2.AsyncClient | None = None
         self._make = lambda: httpx2.AsyncClient(
             headers={"User-Agent": "motet", **(headers or {})},
@@ -121,10 +121,6 @@ class ApiClient:
             self._open = self._make()
         return self._open
 
-    async def get(self, path: str, *, params: Mapping[str, Any] | None = None, **options: Any) -> Any:
-        """GET, and the JSON of the answer."""
-        return (await self.request("GET", path, params=params, **options)).json()
-
     async def request(
         self,
         method: str,
@@ -134,7 +130,6 @@ class ApiClient:
         json: Any = None,
         content: bytes | None = None,
         data: Mapping[str, Any] | None = None,
-        files: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
         accept: tuple[int, ...] = (),
         read_only: bool | None = None,
@@ -145,16 +140,18 @@ class ApiClient:
         that a lost answer is harmless (default: by method).
         """
         harmless = method in READS if read_only is None else read_only
-        request = self._client.build_request(
-            method,
-            self._target(path),
-            params={key: value for key, value in (params or {}).items() if value is not None} or None,
-            json=json,
-            content=content,
-            data=data,
-            files=files,
-            headers=dict(headers or {}),
-        )
+        try:
+            request = self._client.build_request(
+                method,
+                self._target(path),
+                params={key: value for key, value in (params or {}).items() if value is not None} or None,
+                json=json,
+                content=content,
+                data=data,
+                headers=dict(headers or {}),
+            )
+        except httpx2.InvalidURL as error:
+            raise InvalidInput(f"{self.service} cannot be asked this ({error}); give shorter arguments.") from None
         answer = await self._send(request, harmless=harmless)
         for _ in range(REDIRECTS):
             if answer.status not in {301, 302, 303, 307, 308} or answer.status in accept:
@@ -163,35 +160,6 @@ class ApiClient:
         if 200 <= answer.status < 300 or answer.status in accept:
             return answer
         raise self._failure(answer, harmless=harmless)
-
-    async def pages(
-        self, path: str, *, params: Mapping[str, Any] | None = None, limit: int, most_pages: int = 50, **options: Any
-    ) -> AsyncIterator[Any]:
-        """The items of a paged JSON list that continues by `Link: rel="next"` (RFC 8288), at most `limit`."""
-        url: str | None = path
-        seen = 0
-        for _ in range(most_pages):
-            answer = await self.request("GET", url, params=params, **options)
-            for item in answer.json():
-                if seen == limit:
-                    return
-                seen += 1
-                yield item
-            url, params = next_link(answer), None
-            if url is None:
-                return
-
-    async def fetch_public(self, url: str) -> Answer:
-        """GET an absolute https URL of another origin (a download the vendor pointed to), without credentials."""
-        base_url(url.partition("?")[0].partition("#")[0])
-        request = httpx2.Request("GET", url, headers={"User-Agent": "motet"}, extensions=self._timeouts())
-        answer = await self._send(request, harmless=True, auth=None)
-        if 200 <= answer.status < 300:
-            return answer
-        raise self._failure(answer, harmless=True)
-
-    def _timeouts(self) -> dict[str, Any]:
-        return {"timeout": self._client.timeout.as_dict()}
 
     def _target(self, path: str) -> str:
         if "://" not in path.partition("?")[0]:
@@ -248,9 +216,11 @@ class ApiClient:
         return b"".join(chunks)
 
     def _failure(self, answer: Answer, *, harmless: bool) -> DomainError:
-        words = " ".join(self._explain(answer).split())[:ERROR_TEXT]
+        words = " ".join(self._redactor.text(self._explain(answer)).split())[:ERROR_TEXT]
         return failure(self.service, answer, words, harmless=harmless)
 
+
+_SECONDS = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?")
 
 _MEANINGS: Mapping[int, tuple[type[DomainError], str]] = {
     401: (Refused, "refused the credential{said}. Check that it is right and not expired."),
@@ -281,7 +251,7 @@ def failure(service: str, answer: Answer, words: str, *, harmless: bool, now: da
     status = answer.status
     wait = retry_after(answer.headers, now or datetime.now(UTC))
     limited = wait is not None or answer.headers.get("x-ratelimit-remaining") == "0"
-    if status == 403 and limited:
+    if status == 403 and (limited or "rate limit" in words.lower()):  # GitHub's secondary limit has words only
         kind, text = _LIMITED
     elif status in _MEANINGS:
         kind, text = _MEANINGS[status]
@@ -298,7 +268,7 @@ def failure(service: str, answer: Answer, words: str, *, harmless: bool, now: da
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
     """Seconds to wait by `Retry-After` (a number or a date) or GitHub's `X-RateLimit-Reset`; None when not said."""
     text = headers.get("retry-after", "").strip()
-    if text.replace(".", "", 1).isdigit():
+    if _SECONDS.fullmatch(text):
         return float(text)
     if text:
         try:
@@ -307,7 +277,7 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
             return None
         return max(0.0, (date - now).total_seconds()) if date.tzinfo else None
     reset = headers.get("x-ratelimit-reset", "")
-    if headers.get("x-ratelimit-remaining") == "0" and reset.isdigit():
+    if headers.get("x-ratelimit-remaining") == "0" and _SECONDS.fullmatch(reset):
         return max(0.0, float(reset) - now.timestamp())
     return None
 
@@ -319,6 +289,16 @@ def next_link(answer: Answer) -> str | None:
         if target.startswith("<") and 'rel="next"' in attributes.replace(" ", ""):
             return urljoin(answer.url, target[1:])
     return None
+
+
+def decoded(answer: Answer, kind: type[T], *, service: str, setting: str) -> T:
+    """The answer's JSON as `kind`; Unavailable when it is something else, asking whether `setting` is right."""
+    try:
+        return msgspec.json.decode(answer.content, type=kind)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Unavailable(
+            f"{service}'s answer is not what its API documents ({error}); is {setting} right?", status=answer.status
+        ) from None
 
 
 def _plain_words(answer: Answer) -> str:

@@ -11,11 +11,14 @@ import hashlib
 import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
-from motet_servers.kit.errors import InvalidInput
+from motet_servers.kit.errors import Conflict, InvalidInput
 
 LONGEST = 255
+DIGITS = 32
+_HEX = frozenset("0123456789abcdef")
 
 
 def checked(key: str | None) -> str | None:
@@ -30,13 +33,52 @@ def checked(key: str | None) -> str | None:
 def mark(domain: str, tool: str, key: str) -> str:
     """32 hex digits that stand for this key of this tool, the same in every process."""
     text = json.dumps([domain, tool, key], separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
 
 
 def fingerprint(arguments: Any) -> str:
     """32 hex digits of JSON arguments: the same key with other arguments is a mistake worth refusing."""
     text = json.dumps(arguments, sort_keys=True, separators=(",", ":"), default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
+
+
+def same(left: str, asked: str) -> None:
+    """Conflict unless the fingerprint that a key left is that of what is asked now."""
+    if left != asked:
+        raise Conflict("this idempotency_key was used before with other arguments; nothing was done. Use a new key.")
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A text without its hidden ending, and what that ending said; both empty when it had none."""
+
+    text: str
+    mark: str = ""
+    said: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a mark and a fingerprint stand hidden at the end of a text: opening, mark, between, fingerprint, closing."""
+
+    opening: str
+    between: str
+    closing: str
+
+    def write(self, text: str, mark: str, said: str) -> str:
+        """The text with the ending."""
+        return f"{text}\n\n{self.opening}{mark}{self.between}{said}{self.closing}"
+
+    def read(self, text: str) -> Ended:
+        """The text taken apart, in linear time: anybody may have written it."""
+        at = text.rfind(self.opening)
+        if at < 0:
+            return Ended(text)
+        end = text[at + len(self.opening) :].rstrip()
+        mark, said = end[:DIGITS], end[DIGITS + len(self.between) : 2 * DIGITS + len(self.between)]
+        if end != f"{mark}{self.between}{said}{self.closing}" or not _HEX.issuperset(mark + said):
+            return Ended(text)
+        return Ended(text[:at].rstrip(), mark, said)
 
 
 class KeyLocks:

@@ -15,14 +15,16 @@ Every tool carries all four annotations and, in `_meta`, its retry class:
 from __future__ import annotations
 
 import inspect
+import logging
 import re
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
+import pydantic_core
 from fastmcp import FastMCP
-from fastmcp.exceptions import FastMCPError, ToolError
-from fastmcp.resources.base import ResourceResult
+from fastmcp.exceptions import FastMCPError, NotFoundError, ToolError, ValidationError
+from fastmcp.resources.base import ResourceContent, ResourceResult
 from fastmcp.server.middleware.middleware import CallNext, Middleware, MiddlewareContext
 from fastmcp.tools.base import ToolResult
 from fastmcp.tools.function_tool import FunctionTool
@@ -41,6 +43,7 @@ from mcp_types import (
 )
 
 from motet_servers.kit.errors import DomainError, InvalidInput, NotFound
+from motet_servers.kit.guard import checked, guarded, misfits
 from motet_servers.kit.redaction import Redactor
 from motet_servers.kit.subscriptions import ResourceUpdates
 
@@ -51,6 +54,9 @@ BOUNDARY = "motet/boundary"
 RETRY_META = "motet/retry"
 KEY_META = "motet/idempotency_key"
 ERROR_META = "motet/error"
+JSON = "application/json"
+LONGEST_ADDRESS = 16_384
+"""Characters of a resource's address."""
 KINDS = ("tools", "resources", "prompts")
 
 Lifespan = Callable[["DomainServer"], AbstractAsyncContextManager[Any]]
@@ -58,6 +64,32 @@ Lifespan = Callable[["DomainServer"], AbstractAsyncContextManager[Any]]
 
 class BoundaryError(Exception):
     """What the server declares and what it registers differ. The message lists every difference."""
+
+
+class Closeable(Protocol):
+    """What is open while a server serves."""
+
+    async def aclose(self) -> None:
+        """Close it."""
+        ...
+
+
+def closing(thing: Closeable) -> Lifespan:
+    """A lifespan that closes the thing when the serving ends."""
+
+    @asynccontextmanager
+    async def serving(_: DomainServer) -> AsyncGenerator[None]:
+        try:
+            yield
+        finally:
+            await thing.aclose()
+
+    return serving
+
+
+def as_json(value: object) -> ResourceResult:
+    """What a resource answers: the value (a dataclass, say) as JSON."""
+    return ResourceResult([ResourceContent(pydantic_core.to_json(value).decode(), mime_type=JSON)])
 
 
 class DomainServer(FastMCP[Any]):
@@ -133,8 +165,10 @@ class DomainServer(FastMCP[Any]):
         def register(function: F) -> F:
             tool_name = name or getattr(function, "__name__", "")
             meta = _retry_meta(tool_name, retry, annotations, function, key)
+            door = guarded(function, tool_name, self.redactor)
+            door.__doc__ = None  # else the framework loads a parser to look there for arguments, a tenth of a start
             tool = FunctionTool.from_function(
-                function,
+                door,
                 name=tool_name,
                 title=title,
                 description=inspect.cleandoc(function.__doc__ or ""),
@@ -143,6 +177,19 @@ class DomainServer(FastMCP[Any]):
                 timeout=timeout,
             )
             self.add_tool(tool)
+            return function
+
+        return register
+
+    def resource(  # pyright: ignore[reportIncompatibleMethodOverride] - narrower on purpose, like `tool`
+        self, uri: str, *, name: str | None = None, mime_type: str | None = None
+    ) -> Callable[[F], F]:
+        """Register a function as a resource, or, with `{…}` in its address (RFC 6570), a template; gives it back."""
+
+        def register(function: F) -> F:
+            named = name or getattr(function, "__name__", "")
+            door = guarded(checked(function, named), f"resource {named}", self.redactor)
+            super(DomainServer, self).resource(uri, name=name, mime_type=mime_type)(door)
             return function
 
         return register
@@ -200,9 +247,11 @@ class DomainServer(FastMCP[Any]):
             return await super().call_tool(name, arguments, version=version, run_middleware=False)
         try:
             result = await super().call_tool(name, arguments, version=version)
-        except FastMCPError as error:
+        except ValidationError as error:
+            raise InvalidInput(self.redactor.text(f"the arguments of {name} do not fit: {misfits(error)}.")) from None
+        except (FastMCPError, NotFoundError) as error:
             if self.redactor.found(str(error)):
-                raise ToolError(self.redactor.text(str(error)), log_level=error.log_level) from None
+                raise ToolError(self.redactor.text(str(error)), log_level=logging.WARNING) from None
             raise
         return self._redacted(result)
 
@@ -212,14 +261,22 @@ class DomainServer(FastMCP[Any]):
         """Read a resource; a DomainError becomes the protocol's error, with its kind in `data`."""
         if not run_middleware:
             return await super().read_resource(uri, version=version, run_middleware=False)
+        if len(uri) > LONGEST_ADDRESS:
+            raise MCPError(INVALID_PARAMS, f"the address is over {LONGEST_ADDRESS:,} characters.")
         try:
             result = await super().read_resource(uri, version=version)
+        except NotFoundError as error:
+            if self.redactor.found(uri):
+                raise MCPError(INVALID_PARAMS, self.redactor.text(str(error))) from None
+            raise
         except DomainError as error:
             code = INVALID_PARAMS if isinstance(error, NotFound | InvalidInput) else INTERNAL_ERROR
             data: dict[str, Any] = {ERROR_META: {"kind": error.kind, "retry_after": error.retry_after}}
             raise MCPError(code, self.redactor.text(str(error)), data) from None
         for content in result.contents:
-            if isinstance(content.content, str) and self.redactor.found(content.content):
+            if isinstance(content.content, bytes):
+                content.content = self.redactor.data(content.content)
+            else:
                 content.content = self.redactor.text(content.content)
         return result
 

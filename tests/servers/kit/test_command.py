@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import logging
 import os
 import socket
 import sys
 from pathlib import Path
 
+import pytest
 from fastmcp import Client
 from fastmcp.client.transports import StdioTransport
+
+from motet_servers.jira.__main__ import COMMAND as JIRA
 
 HERE = Path(__file__).parent
 SERVER = str(HERE / "kit_server.py")
@@ -36,6 +41,18 @@ async def test_a_missing_credential_is_one_line_that_names_it_and_where_to_get_i
     assert errors == (
         "motet-server-sample: SAMPLE_TOKEN is not set: the token. Get one at https://example.com/tokens.\n"
     )
+
+
+def test_a_refused_start_leaves_collector_and_logging_as_they_were(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("FASTMCP_LOG_ENABLED", "FASTMCP_ENV_FILE"):
+        monkeypatch.setenv(name, "")  # given back afterwards
+    root = logging.getLogger()
+    before = (gc.isenabled(), root.level, root.handlers[:])
+    assert JIRA.main([], {}) == 2
+    assert capsys.readouterr().err.startswith("motet-server-jira: JIRA_URL is not set")
+    assert (gc.isenabled(), root.level, root.handlers) == before
 
 
 async def test_help_names_the_variables_that_are_read() -> None:

@@ -70,7 +70,7 @@ async def test_a_secret_leaves_neither_in_results_nor_errors_nor_resources(sampl
     assert "t0k3n-value" not in created.content[0].text
     with pytest.raises(ToolError, match=r"^nothing with \[redacted\]$"):
         await sample.call_tool("fail", {"how": "told"})
-    with pytest.raises(ToolError, match=r"^Error calling tool 'fail'$"):
+    with pytest.raises(ToolError, match=r"^fail broke \(RuntimeError\), which is a mistake of this server"):
         await sample.call_tool("fail", {"how": "crash"})
     read = await sample.read_resource("sample://me/items")
     assert read.contents[0].content == '{"owner": "me", "leak": "[redacted]"}'

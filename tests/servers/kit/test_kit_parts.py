@@ -7,7 +7,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from motet_servers.kit import addresses, idempotency, paging
+from motet_servers.kit import addresses, arguments, idempotency, paging
 from motet_servers.kit.errors import (
     Conflict,
     InvalidInput,
@@ -54,6 +54,22 @@ def test_secrets_are_the_secret_variables_and_passwords_in_urls_and_never_shown(
         ("https://169.254.169.254/latest", "link-local or metadata"),
         ("https://[::ffff:169.254.169.254]/", "link-local or metadata"),
         ("https://metadata.google.internal", "link-local or metadata"),
+        ("https://METADATA.google.internal./", "link-local or metadata"),
+        ("https://2852039166/", "link-local or metadata"),
+        ("https://0xa9fea9fe/", "link-local or metadata"),
+        ("https://0251.0376.0251.0376/", "link-local or metadata"),
+        ("https://169.254.43518/", "link-local or metadata"),
+        ("https://169.254.169.254./", "link-local or metadata"),
+        ("https://[2002:a9fe:a9fe::1]/", "link-local or metadata"),
+        ("https://[64:ff9b::a9fe:a9fe]/", "link-local or metadata"),
+        ("https://[fe80::1%25eth0]/", "link-local or metadata"),
+        ("https://[fd00:ec2::254]/", "link-local or metadata"),
+        ("https://0/", "link-local or metadata"),
+        ("https://0.0.0.0/", "link-local or metadata"),
+        ("http://localhost.evil.test/", "plain http"),
+        ("http://127.0.0.1.evil.test/", "plain http"),
+        ("http://127.0.0.1@evil.test/", "must not hold credentials"),
+        ("gopher://127.0.0.1/", "not an http"),
         ("file:///etc/passwd", "not an http"),
         ("https://example.com/?x=1", "query or a fragment"),
         ("https://example.com:port", "not a URL"),
@@ -99,6 +115,42 @@ def test_marks_are_stable_and_differ_by_domain_tool_and_key() -> None:
     for bad in ("", "x" * 256, "a\nb", "ü"):
         with pytest.raises(InvalidInput):
             idempotency.checked(bad)
+
+
+ENDING = idempotency.Ending("<!-- x:", ":", " -->")
+MARK, SAID = "0123456789abcdef" * 2, "f" * 32
+
+
+@pytest.mark.parametrize("text", ["", "a text", "with <!-- x:1 --> inside", "\n\nof lines\n and <!-- x:"])
+def test_a_hidden_ending_is_found_again_and_never_shown(text: str) -> None:
+    written = ENDING.write(text, MARK, SAID)
+    assert ENDING.read(written) == ENDING.read(f"{written} \r\n") == idempotency.Ended(text, MARK, SAID)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "plain",
+        f"<!-- x:{MARK}:{SAID} --> and more",
+        f"<!-- x:{MARK.upper()}:{SAID} -->",
+        f"<!-- x:{MARK[1:]}:{SAID} -->",
+        f"<!-- x:{MARK}-{SAID} -->",
+        f"<!-- x:{MARK}:{SAID}",
+    ],
+)
+def test_what_only_looks_like_an_ending_stays_in_the_text(text: str) -> None:
+    assert ENDING.read(text) == idempotency.Ended(text)
+
+
+def test_content_is_text_or_base64_and_has_a_bound() -> None:
+    assert arguments.decoded("ü", "utf-8", most=2) == "ü".encode()
+    assert arguments.decoded("/w==", "base64", most=1) == b"\xff"
+    assert arguments.base64_length(4) == len("AAAAAA==")
+    for content, encoding in (("abc", "utf-8"), ("AAAA", "base64")):
+        with pytest.raises(TooLarge, match="over 2 bytes; nothing was sent"):
+            arguments.decoded(content, encoding, most=2)  # pyright: ignore[reportArgumentType] - one of the two
+    with pytest.raises(InvalidInput, match="not valid base64"):
+        arguments.decoded("*", "base64", most=2)
 
 
 async def test_one_key_is_held_by_one_at_a_time_and_forgotten_afterwards() -> None:
@@ -176,6 +228,13 @@ async def test_a_status_becomes_the_error_that_says_what_to_do(
         assert caught.value.retry_after == float(headers["retry-after"])
 
 
+async def test_a_limit_that_only_the_vendors_words_tell_of_is_one() -> None:
+    said = {"message": "You have exceeded a secondary rate limit. Please wait."}
+    async with client(lambda _: httpx2.Response(403, json=said)) as api:  # pyright: ignore[reportUnknownLambdaType]
+        with pytest.raises(RateLimited, match="secondary rate limit"):
+            await api.request("POST", "/x")
+
+
 async def test_a_lost_answer_to_a_write_is_an_unknown_outcome_and_to_a_read_is_not() -> None:
     def answer(request: httpx2.Request) -> httpx2.Response:
         raise httpx2.ReadError("cut", request=request)
@@ -184,7 +243,7 @@ async def test_a_lost_answer_to_a_write_is_an_unknown_outcome_and_to_a_read_is_n
         with pytest.raises(OutcomeUnknown, match="may have happened"):
             await api.request("POST", "/x", json={})
         with pytest.raises(Unavailable):
-            await api.get("/x")
+            await api.request("GET", "/x")
 
 
 async def test_a_connection_that_was_never_made_sent_nothing() -> None:
@@ -206,51 +265,22 @@ async def test_redirects_stay_within_the_origin_and_writes_are_never_redirected(
         return httpx2.Response(302, headers={"location": target}) if target else httpx2.Response(200, json={"ok": 1})
 
     async with client(answer) as api:
-        assert await api.get("/moved") == {"ok": 1}
+        assert (await api.request("GET", "/moved")).content == b'{"ok":1}'
         with pytest.raises(Refused, match="another host"):
-            await api.get("/away")
+            await api.request("GET", "/away")
         with pytest.raises(Refused, match="redirected too often"):
-            await api.get("/loop")
+            await api.request("GET", "/loop")
         with pytest.raises(Refused, match="nothing was repeated"):
             await api.request("POST", "/moved", json={})
         with pytest.raises(Refused, match="another host"):
-            await api.get("https://evil.test/x")
+            await api.request("GET", "https://evil.test/x")
     assert all(url.startswith("https://api.test/") for url in seen)
-
-
-async def test_a_public_download_carries_no_credentials() -> None:
-    asked: list[httpx2.Request] = []
-
-    def answer(request: httpx2.Request) -> httpx2.Response:
-        asked.append(request)
-        return httpx2.Response(200, content=b"data")
-
-    async with client(answer) as api:
-        assert (await api.fetch_public("https://cdn.test/file")).content == b"data"
-    assert "authorization" not in asked[0].headers
 
 
 async def test_an_answer_over_the_cap_is_refused_while_it_is_read() -> None:
     async with client(lambda _: httpx2.Response(200, content=b"x" * 2000), max_bytes=1000) as api:  # pyright: ignore[reportUnknownLambdaType]
         with pytest.raises(TooLarge, match="over 1,000 bytes"):
-            await api.get("/big")
-
-
-async def test_pages_are_followed_by_link_headers_up_to_the_limit() -> None:
-    def answer(request: httpx2.Request) -> httpx2.Response:
-        page = int(request.url.params.get("page", "1"))
-        link = {"link": f'<https://api.test/v1/list?page={page + 1}>; rel="next"'} if page < 3 else {}
-        return httpx2.Response(200, headers=link, json=[page * 10, page * 10 + 1])
-
-    async with client(answer) as api:
-        assert [item async for item in api.pages("/list", limit=100)] == [10, 11, 20, 21, 30, 31]
-        assert [item async for item in api.pages("/list", limit=3)] == [10, 11, 20]
-
-
-async def test_something_that_is_not_json_says_so() -> None:
-    async with client(lambda _: httpx2.Response(200, text="<html>")) as api:  # pyright: ignore[reportUnknownLambdaType]
-        with pytest.raises(Unavailable, match="not JSON"):
-            await api.get("/x")
+            await api.request("GET", "/big")
 
 
 def test_retry_after_is_read_as_seconds_date_or_reset() -> None:
@@ -260,4 +290,5 @@ def test_retry_after_is_read_as_seconds_date_or_reset() -> None:
     assert retry_after({"retry-after": "3"}, now) == 3
     assert retry_after({"retry-after": "Sun, 22 Nov 2026 12:00:30 GMT"}, now) == 30
     assert retry_after({"x-ratelimit-remaining": "0", "x-ratelimit-reset": str(int(now.timestamp()) + 9)}, now) == 9
-    assert retry_after({"retry-after": "soon"}, now) is None
+    for nonsense in ("soon", "²", "9" * 400, "Sun, 99 Nov 2026 12:00:30 GMT"):
+        assert retry_after({"retry-after": nonsense}, now) is None
