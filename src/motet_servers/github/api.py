@@ -37,10 +37,6 @@ class GitHub:
         self._repository = repository
         self._locks = idempotency.KeyLocks()
 
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._client.aclose()
-
     def repo(self, named: str | None) -> str:
         """`owner/name`; InvalidInput when it is neither given nor configured, or malformed."""
         repo = named or self._repository
@@ -86,8 +82,9 @@ class GitHub:
             raise InvalidInput("nothing to change: give at least one of title, body, state, labels, assignees.")
         if changes.get("body") is not None:
             old = wire.read(await self._get(_in(repo, "issues", number)), wire.IssueWire)
-            hidden = wire.MARK.search(old.body or "")
-            changes = {**changes, "body": changes["body"] + (hidden.group() if hidden else "")}
+            ended = wire.ENDING.read(old.body or "")
+            kept = (ended.mark, ended.said) if ended.mark else None
+            changes = {**changes, "body": _marked(changes["body"], kept)}
         answer = await self._client.request("PATCH", _in(repo, "issues", number), json=_given(changes), read_only=True)
         return wire.issue(repo, wire.read(answer, wire.IssueWire))
 
@@ -124,7 +121,8 @@ class GitHub:
     async def remove_label(self, repo: str, number: int, label: str) -> model.IssueLabels:
         address = _in(repo, "issues", number, "labels")
         try:
-            answer = await self._client.request("DELETE", address + path(label), read_only=True)
+            gone = _in(repo, "issues", number, "labels", label)
+            answer = await self._client.request("DELETE", gone, read_only=True)
         except NotFound:
             answer = await self._get(address)  # without the label already, or without the issue: this tells
         return model.IssueLabels(repo, number, [each.name for each in wire.read(answer, list[wire.LabelWire])])
@@ -209,8 +207,6 @@ class GitHub:
     async def write_file(
         self, repo: str, file: str, content: bytes, message: str, *, branch: str | None, sha: str | None
     ) -> model.WrittenFile:
-        if len(content) > LARGEST_FILE:
-            raise InvalidInput(f"the file is over {LARGEST_FILE:,} bytes; push it with git.")
         old = await self._file_now(repo, file, branch)
         if old is not None and wire.file_bytes(old) == content:
             return model.WrittenFile(repo, old.path, old.sha, old.html_url or "", "", changed=False)
@@ -329,16 +325,15 @@ def _mark(
 
 
 def _marked(body: str, mark: Mark | None) -> str:
-    text = body if mark is None else f"{body}\n\n<!-- motet:{mark[0]}:{mark[1]} -->"
+    text = body if mark is None else wire.ENDING.write(body, *mark)
     if len(text) > LONGEST_BODY:
         raise InvalidInput(f"body is over {LONGEST_BODY:,} characters, which GitHub does not take; shorten it.")
     return text
 
 
 def _made_by(mark: Mark, body: str | None) -> bool:
-    found = wire.MARK.search(body or "")
-    if found is None or found.group(1) != mark[0]:
+    ended = wire.ENDING.read(body or "")
+    if ended.mark != mark[0]:
         return False
-    if found.group(2) != mark[1]:
-        raise Conflict("this idempotency_key was used before with other arguments; nothing was done. Use a new key.")
+    idempotency.same(ended.said, mark[1])
     return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Issue:
     created_at: str
     updated_at: str
     closed_at: str
-    created: bool = False
+    created: bool
     """True only in the answer to the call that made it; False when an idempotency key found it again."""
 
 
@@ -48,7 +48,7 @@ class Comment:
     author: str
     html_url: str
     created_at: str
-    created: bool = False
+    created: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class PullRequest:
     updated_at: str
     merged_at: str
     merge_commit_sha: str
-    created: bool = False
+    created: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ class Release:
     author: str
     created_at: str
     published_at: str
-    created: bool = False
+    created: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +180,7 @@ class Contents:
     """A file's text; base64 when `encoding` says so; empty for a directory."""
     encoding: str
     """`utf-8`, `base64`, or `none` when GitHub left the content out (files over 1 MB)."""
-    entries: list[FileEntry] = field(default_factory=list[FileEntry])
+    entries: list[FileEntry]
 
 
 @dataclass(frozen=True, slots=True)

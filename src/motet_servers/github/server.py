@@ -3,36 +3,36 @@
 from __future__ import annotations
 
 import base64
-import binascii
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from typing import Annotated, Literal
 
 import httpx2
 import msgspec
-import pydantic_core
 from fastmcp.resources.base import ResourceContent, ResourceResult
 from pydantic import Field
 
 from motet_servers.github import model
-from motet_servers.github.api import GitHub
-from motet_servers.kit.errors import InvalidInput
+from motet_servers.github.api import LARGEST_FILE, LONGEST_BODY, GitHub
+from motet_servers.kit.arguments import Cursor, Encoding, Key, base64_length, decoded
+from motet_servers.kit.errors import InvalidInput, TooLarge
 from motet_servers.kit.http import Answer, ApiClient
-from motet_servers.kit.redaction import Redactor
-from motet_servers.kit.server import DomainServer
+from motet_servers.kit.server import JSON, DomainServer, as_json, closing
 from motet_servers.kit.settings import SettingsError, Values
 
-Repo = Annotated[str | None, Field(description="owner/name; left out: GITHUB_REPOSITORY.")]
-Number = Annotated[int, Field(ge=1, description="The number in its URL.")]
+Repo = Annotated[str | None, Field(max_length=140, description="owner/name; left out: GITHUB_REPOSITORY.")]
+Number = Annotated[int, Field(ge=1, le=2**31 - 1, description="The number in its URL.")]
 Limit = Annotated[int, Field(ge=1, le=100, description="Most items on one page.")]
-Cursor = Annotated[str | None, Field(description="next_cursor of the page before.")]
-Key = Annotated[
-    str | None,
-    Field(description="Repeat the call with the same key and it still happens only once (1-255 characters)."),
-]
 State = Literal["open", "closed", "all"]
 ADDRESS = "github://{owner}/{repo}"
 Title = Annotated[str, Field(min_length=1, max_length=256)]
+Body = Annotated[str, Field(max_length=LONGEST_BODY, description="GitHub's Markdown.")]
+Label = Annotated[str, Field(min_length=1, max_length=50)]
+Labels = Annotated[list[Label], Field(max_length=100)]
+People = Annotated[list[Annotated[str, Field(min_length=1, max_length=39)]], Field(max_length=10)]
+Ref = Annotated[str, Field(min_length=1, max_length=255)]
+Head = Annotated[str, Field(min_length=1, max_length=300)]
+Sha = Annotated[str, Field(pattern=r"^[0-9a-f]{40}([0-9a-f]{24})?$")]
+FilePath = Annotated[str, Field(max_length=4096)]
+Moment = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:\d\d)?)?$")]
 
 
 def build(values: Values, arguments: list[str]) -> DomainServer:
@@ -47,7 +47,6 @@ def github_server(
     url: str, token: str, *, repository: str = "", transport: httpx2.AsyncBaseTransport | None = None
 ) -> DomainServer:
     """A server for the GitHub at `url`; SettingsError when `repository` is not owner/name."""
-    redactor = Redactor([token])
     client = ApiClient(
         "GitHub",
         url,
@@ -56,7 +55,8 @@ def github_server(
             "Accept": "application/vnd.github+json",
             "X-GitHub-Api-Version": "2022-11-28",
         },
-        explain=lambda answer: redactor.text(_words(answer)),
+        explain=_words,
+        secrets=[token],
         transport=transport,
     )
     github = GitHub(client, repository=repository)
@@ -66,13 +66,6 @@ def github_server(
         except InvalidInput:
             raise SettingsError(f"GITHUB_REPOSITORY must be owner/name, not {repository!r}.") from None
 
-    @asynccontextmanager
-    async def serving(_: DomainServer) -> AsyncGenerator[None]:
-        try:
-            yield
-        finally:
-            await github.aclose()
-
     server = DomainServer(
         "github-mcp-server",
         version="1.0.0",
@@ -81,9 +74,11 @@ def github_server(
         domain="github",
         uris=["github://**"],
         secrets=[token],
-        lifespan=serving,
+        lifespan=closing(client),
     )
     _issue_tools(server, github)
+    _issue_writing_tools(server, github)
+    _comment_tools(server, github)
     _label_tools(server, github)
     _pull_tools(server, github)
     _release_tools(server, github)
@@ -127,8 +122,11 @@ def _issue_tools(server: DomainServer, github: GitHub) -> None:
     async def list_issues(
         repo: Repo = None,
         state: State = "open",
-        labels: Annotated[list[str] | None, Field(description="Only issues with all of these.")] = None,
-        since: Annotated[str | None, Field(description="Only those updated since this ISO 8601 time.")] = None,
+        labels: Annotated[
+            list[Annotated[Label, Field(pattern="^[^,]+$")]] | None,
+            Field(max_length=20, description="Only issues with all of these (GitHub takes none with a comma here)."),
+        ] = None,
+        since: Annotated[Moment | None, Field(description="Only those updated since this ISO 8601 time.")] = None,
         limit: Limit = 30,
         cursor: Cursor = None,
     ) -> model.IssuePage:
@@ -146,13 +144,15 @@ def _issue_tools(server: DomainServer, github: GitHub) -> None:
         """Issues and pull requests of a repository that match a search, best first."""
         return await github.search_issues(github.repo(repo), query, limit=limit, cursor=cursor)
 
+
+def _issue_writing_tools(server: DomainServer, github: GitHub) -> None:
     @server.tool(retry="keyed", title="Create an issue", destructive=False)
     async def create_issue(
         title: Title,
-        body: str = "",
+        body: Body = "",
         repo: Repo = None,
-        labels: list[str] | None = None,
-        assignees: list[str] | None = None,
+        labels: Labels | None = None,
+        assignees: People | None = None,
         idempotency_key: Key = None,
     ) -> model.Issue:
         """Open an issue. With a key, a repetition gives the issue that the first call made."""
@@ -165,11 +165,11 @@ def _issue_tools(server: DomainServer, github: GitHub) -> None:
         number: Number,
         repo: Repo = None,
         title: Title | None = None,
-        body: str | None = None,
+        body: Body | None = None,
         state: Literal["open", "closed"] | None = None,
         state_reason: Literal["completed", "not_planned", "reopened"] | None = None,
-        labels: Annotated[list[str] | None, Field(description="All labels it shall have.")] = None,
-        assignees: Annotated[list[str] | None, Field(description="All people it shall be assigned to.")] = None,
+        labels: Annotated[Labels | None, Field(description="All labels it shall have.")] = None,
+        assignees: Annotated[People | None, Field(description="All people it shall be assigned to.")] = None,
     ) -> model.Issue:
         """Change an issue, also close or reopen it. What is left out stays."""
         changes = {
@@ -182,6 +182,8 @@ def _issue_tools(server: DomainServer, github: GitHub) -> None:
         }
         return await github.update_issue(github.repo(repo), number, changes)
 
+
+def _comment_tools(server: DomainServer, github: GitHub) -> None:
     @server.tool(retry="safe", title="List comments")
     async def list_issue_comments(
         number: Number, repo: Repo = None, limit: Limit = 30, cursor: Cursor = None
@@ -192,7 +194,7 @@ def _issue_tools(server: DomainServer, github: GitHub) -> None:
     @server.tool(retry="keyed", title="Comment on an issue", destructive=False)
     async def add_issue_comment(
         number: Number,
-        body: Annotated[str, Field(min_length=1)],
+        body: Annotated[Body, Field(min_length=1)],
         repo: Repo = None,
         idempotency_key: Key = None,
     ) -> model.Comment:
@@ -208,13 +210,13 @@ def _label_tools(server: DomainServer, github: GitHub) -> None:
 
     @server.tool(retry="safe", title="Add labels", read_only=False, destructive=False, idempotent=True)
     async def add_labels(
-        number: Number, labels: Annotated[list[str], Field(min_length=1)], repo: Repo = None
+        number: Number, labels: Annotated[Labels, Field(min_length=1)], repo: Repo = None
     ) -> model.IssueLabels:
         """Add labels to an issue or pull request; those it has stay. Unknown ones are made."""
         return await github.add_labels(github.repo(repo), number, labels)
 
     @server.tool(retry="safe", title="Remove a label", read_only=False, idempotent=True)
-    async def remove_label(number: Number, label: str, repo: Repo = None) -> model.IssueLabels:
+    async def remove_label(number: Number, label: Label, repo: Repo = None) -> model.IssueLabels:
         """Take a label off an issue or pull request; fine if it has none such."""
         return await github.remove_label(github.repo(repo), number, label)
 
@@ -229,8 +231,8 @@ def _pull_tools(server: DomainServer, github: GitHub) -> None:
     async def list_pull_requests(
         repo: Repo = None,
         state: State = "open",
-        base: Annotated[str | None, Field(description="Only those into this branch.")] = None,
-        head: Annotated[str | None, Field(description="Only this one's, as owner:branch.")] = None,
+        base: Annotated[Ref | None, Field(description="Only those into this branch.")] = None,
+        head: Annotated[Head | None, Field(description="Only this one's, as owner:branch.")] = None,
         limit: Limit = 30,
         cursor: Cursor = None,
     ) -> model.PullRequestPage:
@@ -248,9 +250,9 @@ def _pull_tools(server: DomainServer, github: GitHub) -> None:
     @server.tool(retry="keyed", title="Create a pull request", destructive=False)
     async def create_pull_request(
         title: Title,
-        head: Annotated[str, Field(min_length=1, description="Branch to merge, or owner:branch of a fork.")],
-        base: Annotated[str, Field(min_length=1, description="Branch to merge into.")] = "main",
-        body: str = "",
+        head: Annotated[Head, Field(description="Branch to merge, or owner:branch of a fork.")],
+        base: Annotated[Ref, Field(description="Branch to merge into.")] = "main",
+        body: Body = "",
         draft: bool = False,  # noqa: FBT001, FBT002 - tools are called by name
         repo: Repo = None,
         idempotency_key: Key = None,
@@ -263,8 +265,8 @@ def _pull_tools(server: DomainServer, github: GitHub) -> None:
         number: Number,
         repo: Repo = None,
         merge_method: Literal["merge", "squash", "rebase"] = "merge",
-        sha: Annotated[str | None, Field(description="Merge only if its head is still this commit.")] = None,
-        commit_message: str | None = None,
+        sha: Annotated[Sha | None, Field(description="Merge only if its head is still this commit.")] = None,
+        commit_message: Body | None = None,
     ) -> model.Merge:
         """Merge a pull request; one that is merged already is reported as such."""
         return await github.merge(github.repo(repo), number, merge_method, sha=sha, message=commit_message)
@@ -277,7 +279,7 @@ def _release_tools(server: DomainServer, github: GitHub) -> None:
         return await github.latest_release(github.repo(repo))
 
     @server.tool(retry="safe", title="Get a release")
-    async def get_release(tag: Annotated[str, Field(min_length=1)], repo: Repo = None) -> model.Release:
+    async def get_release(tag: Ref, repo: Repo = None) -> model.Release:
         """A release by its tag."""
         return await github.release(github.repo(repo), tag)
 
@@ -288,10 +290,10 @@ def _release_tools(server: DomainServer, github: GitHub) -> None:
 
     @server.tool(retry="keyed", title="Create a release", destructive=False)
     async def create_release(
-        tag_name: Annotated[str, Field(min_length=1, max_length=255)],
-        name: str | None = None,
-        body: str = "",
-        target_commitish: Annotated[str | None, Field(description="Branch or commit for a tag to be made.")] = None,
+        tag_name: Ref,
+        name: Title | None = None,
+        body: Body = "",
+        target_commitish: Annotated[Ref | None, Field(description="Branch or commit for a tag to be made.")] = None,
         draft: bool = False,  # noqa: FBT001, FBT002 - tools are called by name
         prerelease: bool = False,  # noqa: FBT001, FBT002 - tools are called by name
         repo: Repo = None,
@@ -317,8 +319,8 @@ def _file_tools(server: DomainServer, github: GitHub) -> None:
 
     @server.tool(retry="safe", title="Get a file or directory")
     async def get_file_contents(
-        path: Annotated[str, Field(description="Path in the repository; empty for its root.")] = "",
-        ref: Annotated[str | None, Field(description="Branch, tag or commit; left out: the default branch.")] = None,
+        path: Annotated[FilePath, Field(description="Path in the repository; empty for its root.")] = "",
+        ref: Annotated[Ref | None, Field(description="Branch, tag or commit; left out: the default branch.")] = None,
         repo: Repo = None,
     ) -> model.Contents:
         """A file's content, or a directory's entries."""
@@ -326,21 +328,18 @@ def _file_tools(server: DomainServer, github: GitHub) -> None:
 
     @server.tool(retry="safe", title="Write a file", read_only=False, destructive=True, idempotent=True)
     async def create_or_update_file(
-        path: Annotated[str, Field(min_length=1)],
-        content: str,
-        message: Annotated[str, Field(min_length=1, description="The commit's message.")],
-        branch: str | None = None,
+        path: Annotated[FilePath, Field(min_length=1)],
+        content: Annotated[str, Field(max_length=base64_length(LARGEST_FILE))],
+        message: Annotated[Body, Field(min_length=1, description="The commit's message.")],
+        branch: Ref | None = None,
         sha: Annotated[
-            str | None, Field(description="What it has now, from get_file_contents; none: new file.")
+            Sha | None, Field(description="What it has now, from get_file_contents; none: new file.")
         ] = None,
-        encoding: Literal["utf-8", "base64"] = "utf-8",
+        encoding: Encoding = "utf-8",
         repo: Repo = None,
     ) -> model.WrittenFile:
         """Commit one file. If it has this content already, nothing is committed; with another `sha` it is refused."""
-        try:
-            raw = content.encode() if encoding == "utf-8" else base64.b64decode(content, validate=True)
-        except (binascii.Error, ValueError):
-            raise InvalidInput("content is not valid base64.") from None
+        raw = decoded(content, encoding, most=LARGEST_FILE)
         return await github.write_file(github.repo(repo), path, raw, message, branch=branch, sha=sha)
 
     @server.tool(retry="safe", title="Search code")
@@ -355,57 +354,55 @@ def _file_tools(server: DomainServer, github: GitHub) -> None:
 
 
 def _resources(server: DomainServer, github: GitHub) -> None:
-    base, kind = ADDRESS, "application/json"
+    base = ADDRESS
 
-    @server.resource(f"{base}/pull-requests{{?state,cursor}}", name="pull requests", mime_type=kind)
+    @server.resource(f"{base}/pull-requests{{?state,cursor}}", name="pull requests", mime_type=JSON)
     async def pull_requests(owner: str, repo: str, state: State = "open", cursor: str | None = None) -> ResourceResult:
         """Pull requests, newest first; open ones unless `state` says closed or all."""
-        return _json(await github.pulls(github.repo(f"{owner}/{repo}"), {"state": state}, limit=50, cursor=cursor))
+        return as_json(await github.pulls(github.repo(f"{owner}/{repo}"), {"state": state}, limit=50, cursor=cursor))
 
-    @server.resource(f"{base}/pull-requests/{{number}}", name="pull request", mime_type=kind)
+    @server.resource(f"{base}/pull-requests/{{number}}", name="pull request", mime_type=JSON)
     async def pull_request(owner: str, repo: str, number: int) -> ResourceResult:
         """One pull request."""
-        return _json(await github.pull(github.repo(f"{owner}/{repo}"), number))
+        return as_json(await github.pull(github.repo(f"{owner}/{repo}"), number))
 
-    @server.resource(f"{base}/issues{{?state,cursor}}", name="issues", mime_type=kind)
+    @server.resource(f"{base}/issues{{?state,cursor}}", name="issues", mime_type=JSON)
     async def issues(owner: str, repo: str, state: State = "open", cursor: str | None = None) -> ResourceResult:
         """Issues, newest first; open ones unless `state` says closed or all."""
-        return _json(await github.issues(github.repo(f"{owner}/{repo}"), {"state": state}, limit=50, cursor=cursor))
+        return as_json(await github.issues(github.repo(f"{owner}/{repo}"), {"state": state}, limit=50, cursor=cursor))
 
-    @server.resource(f"{base}/issues/{{number}}", name="issue", mime_type=kind)
+    @server.resource(f"{base}/issues/{{number}}", name="issue", mime_type=JSON)
     async def issue(owner: str, repo: str, number: int) -> ResourceResult:
         """One issue."""
-        return _json(await github.issue(github.repo(f"{owner}/{repo}"), number))
+        return as_json(await github.issue(github.repo(f"{owner}/{repo}"), number))
 
 
 def _content_resources(server: DomainServer, github: GitHub) -> None:
-    base, kind = ADDRESS, "application/json"
+    base = ADDRESS
 
-    @server.resource(f"{base}/releases{{?cursor}}", name="releases", mime_type=kind)
+    @server.resource(f"{base}/releases{{?cursor}}", name="releases", mime_type=JSON)
     async def releases(owner: str, repo: str, cursor: str | None = None) -> ResourceResult:
         """Releases, newest first."""
-        return _json(await github.releases(github.repo(f"{owner}/{repo}"), limit=50, cursor=cursor))
+        return as_json(await github.releases(github.repo(f"{owner}/{repo}"), limit=50, cursor=cursor))
 
-    @server.resource(f"{base}/releases/latest", name="latest release", mime_type=kind)
+    @server.resource(f"{base}/releases/latest", name="latest release", mime_type=JSON)
     async def latest_release(owner: str, repo: str) -> ResourceResult:
         """The newest release that is neither draft nor pre-release."""
-        return _json(await github.latest_release(github.repo(f"{owner}/{repo}")))
+        return as_json(await github.latest_release(github.repo(f"{owner}/{repo}")))
 
-    @server.resource(f"{base}/labels{{?cursor}}", name="labels", mime_type=kind)
+    @server.resource(f"{base}/labels{{?cursor}}", name="labels", mime_type=JSON)
     async def labels(owner: str, repo: str, cursor: str | None = None) -> ResourceResult:
         """Labels of a repository."""
-        return _json(await github.labels(github.repo(f"{owner}/{repo}"), limit=100, cursor=cursor))
+        return as_json(await github.labels(github.repo(f"{owner}/{repo}"), limit=100, cursor=cursor))
 
     @server.resource(f"{base}/files/{{path*}}{{?ref}}", name="file", mime_type="text/plain")
     async def file(owner: str, repo: str, path: str, ref: str | None = None) -> ResourceResult:
         """A file's content; a directory's entries as JSON."""
         found = await github.contents(github.repo(f"{owner}/{repo}"), path, ref)
-        if found.type == "dir":
-            return _json(found)
+        if found.type != "file":
+            return as_json(found)
+        if found.encoding == "none":
+            raise TooLarge(f"{path} has {found.size:,} bytes, more than GitHub sends here; get it with git.")
         if found.encoding == "utf-8":
             return ResourceResult([ResourceContent(found.content, mime_type="text/plain")])
         return ResourceResult([ResourceContent(base64.b64decode(found.content), mime_type="application/octet-stream")])
-
-
-def _json(value: object) -> ResourceResult:
-    return ResourceResult([ResourceContent(pydantic_core.to_json(value).decode(), mime_type="application/json")])

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import base64
-import re
 from typing import Literal, TypeVar
 
 import msgspec
 
 from motet_servers.github import model
-from motet_servers.kit.errors import Unavailable
-from motet_servers.kit.http import Answer
+from motet_servers.kit import idempotency
+from motet_servers.kit.http import Answer, decoded
 
 T = TypeVar("T")
-MARK = re.compile(r"\n*<!-- motet:([0-9a-f]{32}):([0-9a-f]{32}) -->\s*$")
-"""The hidden end of a body that an idempotency key made: the key's mark, then the arguments' fingerprint."""
+ENDING = idempotency.Ending("<!-- motet:", ":", " -->")
+"""The hidden end of a body that an idempotency key made."""
 
 
 class User(msgspec.Struct):
@@ -188,12 +187,7 @@ class RepositoryWire(msgspec.Struct):
 
 def read(answer: Answer, kind: type[T]) -> T:
     """The answer as `kind`; Unavailable when it is something else."""
-    try:
-        return msgspec.json.decode(answer.content, type=kind)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise Unavailable(
-            f"GitHub's answer is not what its API documents ({error}); is GITHUB_API_URL right?", status=answer.status
-        ) from None
+    return decoded(answer, kind, service="GitHub", setting="GITHUB_API_URL")
 
 
 def read_contents(answer: Answer) -> EntryWire | list[EntryWire]:
@@ -207,7 +201,7 @@ def issue(repo: str, wire: IssueWire, *, created: bool = False) -> model.Issue:
         repo=repo,
         number=wire.number,
         title=wire.title,
-        body=MARK.sub("", wire.body or ""),
+        body=ENDING.read(wire.body or "").text,
         state=wire.state,
         html_url=wire.html_url,
         author=_login(wire.user),
@@ -223,7 +217,7 @@ def issue(repo: str, wire: IssueWire, *, created: bool = False) -> model.Issue:
 
 def comment(repo: str, number: int, wire: CommentWire, *, created: bool = False) -> model.Comment:
     """A comment."""
-    body = MARK.sub("", wire.body or "")
+    body = ENDING.read(wire.body or "").text
     return model.Comment(repo, number, wire.id, body, _login(wire.user), wire.html_url, wire.created_at, created)
 
 
@@ -234,7 +228,7 @@ def pull(repo: str, wire: PullWire, *, created: bool = False) -> model.PullReque
         repo=repo,
         number=wire.number,
         title=wire.title,
-        body=MARK.sub("", wire.body or ""),
+        body=ENDING.read(wire.body or "").text,
         state=wire.state,
         html_url=wire.html_url,
         author=_login(wire.user),
@@ -260,7 +254,7 @@ def release(repo: str, wire: ReleaseWire, *, created: bool = False) -> model.Rel
         tag_name=wire.tag_name,
         tag=wire.tag_name,
         name=wire.name or wire.tag_name,
-        body=MARK.sub("", wire.body or ""),
+        body=ENDING.read(wire.body or "").text,
         html_url=wire.html_url,
         draft=wire.draft,
         prerelease=wire.prerelease,
@@ -287,7 +281,7 @@ def contents(repo: str, path: str, wire: EntryWire | list[EntryWire]) -> model.C
         entries = [model.FileEntry(entry.path, entry.type, entry.size, entry.sha) for entry in wire]
         return model.Contents(repo, path, "dir", "", 0, "", "", "none", entries)
     text, encoding = _decoded(wire)
-    return model.Contents(repo, wire.path, wire.type, wire.sha, wire.size, wire.html_url or "", text, encoding)
+    return model.Contents(repo, wire.path, wire.type, wire.sha, wire.size, wire.html_url or "", text, encoding, [])
 
 
 def file_bytes(wire: EntryWire) -> bytes | None:

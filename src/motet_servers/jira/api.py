@@ -2,10 +2,10 @@
 
 | write | what makes a repetition harmless |
 |---|---|
-| create | the key leaves a label `motet-…`, found again by JQL |
+| create | the key leaves a label `motet-…`, found again by JQL, and one for what was asked |
 | comment | the key leaves an invisible `{anchor:motet-…}`, found again among the issue's comments |
 | link to a page | `globalId` is made from the URL: Jira updates the link that has it |
-| link to an issue | looked for first |
+| link to an issue | looked for first, in its direction |
 | transition, assignee, fields, sprint | setting what is set already changes nothing |
 """
 
@@ -22,12 +22,14 @@ from motet_servers.jira import dialect, model
 from motet_servers.jira.dialect import OUR_LABEL, DataCenter, read
 from motet_servers.kit import idempotency, paging, progress
 from motet_servers.kit.addresses import path
-from motet_servers.kit.errors import Conflict, InvalidInput, NotFound, RateLimited, Unavailable
+from motet_servers.kit.errors import Conflict, DomainError, InvalidInput, NotFound
 from motet_servers.kit.http import Answer, ApiClient
 
 _KEY = re.compile(r"[A-Z][A-Z0-9_]*-[1-9][0-9]{0,9}")
 _PROJECT = re.compile(r"[A-Z][A-Z0-9_]{0,254}")
-_ANCHOR = re.compile(r"\s*\{anchor:motet-([0-9a-f]{32})-([0-9a-f]{32})\}\s*$")
+_ENDING = idempotency.Ending("{anchor:motet-", "-", "}")
+SAID_LABEL = OUR_LABEL + "said-"
+"""The label beside a key's: what was asked for with it."""
 LONGEST_TEXT = 32_767
 """Characters Jira takes as a description or comment."""
 SEEN_COMMENTS = 5000
@@ -41,10 +43,6 @@ class Jira:
         self._client = client
         self._dialect = DataCenter(client.base)
         self._locks = idempotency.KeyLocks()
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._client.aclose()
 
     # Issues
 
@@ -71,22 +69,34 @@ class Jira:
 
     async def create(self, project: str, summary: str, fields: Mapping[str, Any], *, key: str | None) -> model.Issue:
         checked = idempotency.checked(key)
-        label = None if checked is None else OUR_LABEL + idempotency.mark("jira", "create_issue", checked)
-        async with self._locks.hold(label):
-            if label is not None:
-                found = await self.search(
-                    f'project = "{_project(project)}" AND labels = "{label}"', limit=1, cursor=None
-                )
-                if found.items:
-                    return found.items[0]
-            wanted = self._fields({**fields, "summary": summary, "project": _project(project)}, label)
+        mark = None if checked is None else OUR_LABEL + idempotency.mark("jira", "create_issue", checked)
+        wanted = self._fields({**fields, "summary": summary, "project": _project(project)})
+        async with self._locks.hold(mark):
+            if mark is not None:
+                said = SAID_LABEL + idempotency.fingerprint(wanted)
+                if (old := await self._created(project, mark, said)) is not None:
+                    return old
+                wanted["labels"] = [*wanted.get("labels", []), mark, said]
             answer = await self._client.request("POST", f"{self._dialect.api}/issue", json={"fields": wanted})
         made = read(answer, dialect.CreatedWire)
         try:
             return self._dialect.issue(await self._wire(made.key), created=True)
-        except (Unavailable, RateLimited):  # it is made: say so with what is known, for an error would invite a second
+        except DomainError:  # it is made: say so with what is known, for an error would invite a second
             fields_known = dialect.FieldsWire(summary=summary, description=fields.get("description"))
             return self._dialect.issue(dialect.IssueWire(made.id, made.key, fields_known), created=True)
+
+    async def _created(self, project: str, mark: str, said: str) -> model.Issue | None:
+        """The issue that the key's label is on; Conflict when it was asked for with other arguments."""
+        jql = f'project = "{_project(project)}" AND labels = "{mark}"'
+        wanted = {"jql": jql, "maxResults": 1, "fields": self._dialect.shown}
+        found = read(await self._get(f"{self._dialect.api}/search", wanted), dialect.IssuesWire).issues
+        if not found:
+            return None
+        labels = found[0].fields.labels or []
+        for left in labels:
+            if left.startswith(SAID_LABEL):
+                idempotency.same(left, said)
+        return self._dialect.issue(found[0])
 
     async def update(self, key: str, fields: Mapping[str, Any]) -> model.Issue:
         if all(value is None for value in fields.values()):
@@ -98,7 +108,7 @@ class Jira:
         await self._client.request("PUT", self._at(key), json={"fields": self._fields(fields)}, read_only=True)
         return await self.issue(key)
 
-    def _fields(self, given: Mapping[str, Any], label: str | None = None) -> dict[str, Any]:
+    def _fields(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Our names for fields, as Jira's."""
         fields: dict[str, Any] = {}
         for name, value in given.items():
@@ -119,8 +129,6 @@ class Jira:
                     fields["duedate"] = value or None
                 case _:
                     fields[name] = value
-        if label is not None:
-            fields["labels"] = [*fields.get("labels", []), label]
         return fields
 
     async def assign(self, key: str, name: str) -> model.Issue:
@@ -143,7 +151,7 @@ class Jira:
         async with self._locks.hold(mark):
             if mark is not None and (old := await self._commented(key, mark, said)) is not None:
                 return old
-            text = _short(body if mark is None else f"{body}\n\n{{anchor:motet-{mark}-{said}}}")
+            text = _short(body if mark is None else _ENDING.write(body, mark, said))
             answer = await self._client.request(
                 "POST", self._at(key, "comment"), json={"body": self._dialect.text(text)}
             )
@@ -155,10 +163,9 @@ class Jira:
             newest = {"startAt": start, "maxResults": 100, "orderBy": "-created"}
             page = read(await self._get(self._at(key, "comment"), newest), dialect.CommentsWire)
             for each in page.comments:
-                anchor = _ANCHOR.search(each.body)
-                if anchor is not None and anchor.group(1) == mark:
-                    if anchor.group(2) != said:
-                        raise Conflict("this idempotency_key was used before with other arguments. Use a new key.")
+                ended = _ENDING.read(each.body)
+                if ended.mark == mark:
+                    idempotency.same(ended.said, said)
                     return _comment(key, each)
             start += len(page.comments)
             await progress.note(start, page.total, "comments looked through for this idempotency_key")
@@ -170,9 +177,8 @@ class Jira:
 
     async def links(self, key: str) -> model.Links:
         found = read(await self._get(self._at(key, "remotelink")), list[dialect.RemoteLinkWire])
-        return model.Links(
-            _key(key), [model.Link(_key(key), each.id, each.object.url, each.object.title) for each in found]
-        )
+        shown = [model.Link(_key(key), each.id, each.object.url, each.object.title, created=False) for each in found]
+        return model.Links(_key(key), shown)
 
     async def link(self, key: str, url: str, title: str | None) -> model.Link:
         parts = urlsplit(url)
@@ -189,10 +195,7 @@ class Jira:
     async def link_issues(self, key: str, other: str, kind: str) -> model.IssueLink:
         before = await self._wire(key, more=",issuelinks")
         for each in before.fields.issuelinks or []:
-            ends = (each.inward_issue, each.outward_issue)
-            if each.type.name.lower() == kind.lower() and any(
-                end is not None and end.key == _key(other) for end in ends
-            ):
+            if _links(each, kind, _key(other)):
                 return model.IssueLink(_key(key), _key(other), each.type.name, created=False)
         wanted = {"type": {"name": kind}, "inwardIssue": {"key": _key(key)}, "outwardIssue": {"key": _key(other)}}
         await self._client.request("POST", f"{self._dialect.api}/issueLink", json=wanted, read_only=True)
@@ -252,7 +255,9 @@ class Jira:
         return self._issues(read(answer, dialect.IssuesWire), start)
 
     async def current_sprint(self, project: str, *, limit: int, cursor: str | None) -> model.CurrentSprint:
-        for board in (await self.boards(project, limit=50, cursor=None)).items:
+        boards = (await self.boards(project, limit=50, cursor=None)).items
+        for seen, board in enumerate(boards, start=1):
+            await progress.note(seen, len(boards), "boards looked through for an active sprint")
             if board.type not in ("scrum", "simple", ""):
                 continue
             active = (await self.sprints(board.id, "active", limit=1, cursor=None)).items
@@ -292,9 +297,12 @@ class Jira:
         after = paging.encode({"offset": start + limit}) if len(found) == limit else None
         return model.UserPage([self._dialect.user(each) for each in found], after)
 
-    async def projects(self) -> model.Projects:
+    async def projects(self, *, limit: int, cursor: str | None) -> model.ProjectPage:
+        """Jira gives them all at once; they are passed on in pages."""
+        start = paging.offset(cursor)
         found = read(await self._get(f"{self._dialect.api}/project"), list[dialect.Named])
-        return model.Projects([model.Project(each.key, each.id, each.name) for each in found])
+        shown = [model.Project(each.key, each.id, each.name) for each in found[start : start + limit]]
+        return model.ProjectPage(shown, _after(start, len(shown), total=len(found)))
 
     # Requests
 
@@ -314,6 +322,14 @@ def choose(reachable: list[dialect.TransitionWire], wanted: str) -> dialect.Tran
             if names[place] == text:
                 return each
     return None
+
+
+def _links(link: dialect.IssueLinkWire, kind: str, other: str) -> bool:
+    """Is this the link of that kind to the other issue? One in the other direction is, if both have the same words."""
+    if link.type.name.lower() != kind.lower():
+        return False
+    ends = [link.outward_issue, *([link.inward_issue] if link.type.inward == link.type.outward else [])]
+    return any(end is not None and end.key == other for end in ends)
 
 
 def _key(key: str) -> str:
@@ -343,4 +359,4 @@ def _after(start: int, found: int, *, total: int | None, last: bool | None = Non
 
 def _comment(key: str, wire: dialect.CommentWire, *, created: bool = False) -> model.Comment:
     author = wire.author.name if wire.author is not None else ""
-    return model.Comment(_key(key), wire.id, _ANCHOR.sub("", wire.body), author, wire.created, created)
+    return model.Comment(_key(key), wire.id, _ENDING.read(wire.body).text, author, wire.created, created)

@@ -11,8 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from motet_servers.jira import model
-from motet_servers.kit.errors import Unavailable
-from motet_servers.kit.http import Answer
+from motet_servers.kit.http import Answer, decoded
 
 T = TypeVar("T")
 OUR_LABEL = "motet-"
@@ -56,10 +55,18 @@ class OtherIssue(msgspec.Struct, rename="camel"):
     key: str
 
 
-class IssueLinkWire(msgspec.Struct, rename="camel"):
-    """A link to another issue, seen from this one."""
+class LinkType(msgspec.Struct, rename="camel"):
+    """A kind of link, with the words for its two directions."""
 
-    type: Named
+    name: str = ""
+    inward: str = ""
+    outward: str = ""
+
+
+class IssueLinkWire(msgspec.Struct, rename="camel"):
+    """A link to another issue, seen from this one: what it points to is the outward issue."""
+
+    type: LinkType
     inward_issue: OtherIssue | None = None
     outward_issue: OtherIssue | None = None
 
@@ -207,12 +214,7 @@ class Complaint(msgspec.Struct, rename="camel"):
 
 def read(answer: Answer, kind: type[T]) -> T:
     """The answer as `kind`; Unavailable when it is something else."""
-    try:
-        return msgspec.json.decode(answer.content, type=kind)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise Unavailable(
-            f"Jira's answer is not what its API documents ({error}); is JIRA_URL right?", status=answer.status
-        ) from None
+    return decoded(answer, kind, service="Jira", setting="JIRA_URL")
 
 
 def words(answer: Answer) -> str:

@@ -33,7 +33,7 @@ class Issue:
     updated_at: str
     url: str
     """For people."""
-    created: bool = False
+    created: bool
     """True only in the answer to the call that made it; False when an idempotency key found it again."""
 
 
@@ -56,7 +56,7 @@ class Comment:
     body: str
     author: str
     created_at: str
-    created: bool = False
+    created: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class Link:
     id: int
     url: str
     title: str
-    created: bool = False
+    created: bool
     """False when the link was there already; its title is then brought up to date."""
 
 
@@ -224,7 +224,8 @@ class Project:
 
 
 @dataclass(frozen=True, slots=True)
-class Projects:
-    """The projects that may be seen."""
+class ProjectPage:
+    """One page of the projects that may be seen."""
 
     items: list[Project]
+    next_cursor: str | None

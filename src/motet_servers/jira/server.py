@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from typing import Annotated, Literal
 
 import httpx2
-import pydantic_core
-from fastmcp.resources.base import ResourceContent, ResourceResult
+from fastmcp.resources.base import ResourceResult
 from pydantic import Field
 
 from motet_servers.jira import dialect, model
-from motet_servers.jira.api import Jira
+from motet_servers.jira.api import LONGEST_TEXT, Jira
+from motet_servers.kit.arguments import Cursor, Key
 from motet_servers.kit.http import ApiClient
-from motet_servers.kit.redaction import Redactor
-from motet_servers.kit.server import DomainServer
+from motet_servers.kit.server import JSON, DomainServer, as_json, closing
 from motet_servers.kit.settings import SettingsError, Values
 
 IssueKey = Annotated[str, Field(min_length=1, max_length=300, description="An issue's key, such as PROJ-42.")]
 ProjectKey = Annotated[str, Field(min_length=1, max_length=255, description="A project's key, such as PROJ.")]
 Limit = Annotated[int, Field(ge=1, le=100, description="Most items on one page.")]
-Cursor = Annotated[str | None, Field(description="next_cursor of the page before.")]
-Key = Annotated[
-    str | None,
-    Field(description="Repeat the call with the same key and it still happens only once (1-255 characters)."),
-]
 Summary = Annotated[str, Field(min_length=1, max_length=255)]
-Markup = Annotated[str, Field(description="Text in Jira's wiki markup.")]
-Labels = Annotated[list[Annotated[str, Field(pattern=r"^[^\s]{1,255}$")]] | None, Field(description="Without spaces.")]
+Markup = Annotated[str, Field(max_length=LONGEST_TEXT, description="Text in Jira's wiki markup.")]
+Labels = Annotated[
+    list[Annotated[str, Field(max_length=255, pattern=r"^\S+$")]] | None,
+    Field(max_length=100, description="Without spaces."),
+]
+Name = Annotated[str, Field(min_length=1, max_length=255)]
+UserName = Annotated[str, Field(max_length=255, description="A user name; empty: nobody.")]
+Id = Annotated[int, Field(ge=1, le=2**53)]
 Day = Annotated[str | None, Field(description="YYYY-MM-DD.", pattern=r"^(\d{4}-\d{2}-\d{2})?$")]
 
 
@@ -54,24 +52,17 @@ def jira_server(
 ) -> DomainServer:
     """A server for the Jira at `url`, by personal token or by user name and password (or API token)."""
     secrets = [personal_token, basic[1] if basic is not None else ""]
-    redactor = Redactor(secrets)
     client = ApiClient(
         "Jira",
         url,
         headers={"Accept": "application/json"}
         | ({"Authorization": f"Bearer {personal_token}"} if personal_token else {}),
         auth=basic,
-        explain=lambda answer: redactor.text(dialect.words(answer)),
+        explain=dialect.words,
+        secrets=secrets,
         transport=transport,
     )
     jira = Jira(client)
-
-    @asynccontextmanager
-    async def serving(_: DomainServer) -> AsyncGenerator[None]:
-        try:
-            yield
-        finally:
-            await jira.aclose()
 
     server = DomainServer(
         "jira-mcp-server",
@@ -81,10 +72,11 @@ def jira_server(
         domain="jira",
         uris=["jira://**"],
         secrets=secrets,
-        lifespan=serving,
+        lifespan=closing(client),
     )
     _reading_tools(server, jira)
     _writing_tools(server, jira)
+    _moving_tools(server, jira)
     _linking_tools(server, jira)
     _planning_tools(server, jira)
     _resources(server, jira)
@@ -122,9 +114,9 @@ def _reading_tools(server: DomainServer, jira: Jira) -> None:
         return await jira.transitions(key)
 
     @server.tool(retry="safe", title="List projects")
-    async def list_projects() -> model.Projects:
+    async def list_projects(limit: Limit = 100, cursor: Cursor = None) -> model.ProjectPage:
         """The projects the credential may see."""
-        return await jira.projects()
+        return await jira.projects(limit=limit, cursor=cursor)
 
 
 def _writing_tools(server: DomainServer, jira: Jira) -> None:
@@ -133,11 +125,11 @@ def _writing_tools(server: DomainServer, jira: Jira) -> None:
         project: ProjectKey,
         summary: Summary,
         description: Markup = "",
-        type: Annotated[str, Field(description="The issue type's name.")] = "Task",  # noqa: A002 - the field's name everywhere
-        priority: str | None = None,
-        assignee: Annotated[str | None, Field(description="A user name.")] = None,
+        type: Annotated[Name, Field(description="The issue type's name.")] = "Task",  # noqa: A002 - the field's name everywhere
+        priority: Name | None = None,
+        assignee: Annotated[Name | None, Field(description="A user name.")] = None,
         labels: Labels = None,
-        parent: Annotated[str | None, Field(description="Key of the issue it is a sub-task of.")] = None,
+        parent: Annotated[IssueKey | None, Field(description="Key of the issue it is a sub-task of.")] = None,
         due_date: Day = None,
         idempotency_key: Key = None,
     ) -> model.Issue:
@@ -158,7 +150,7 @@ def _writing_tools(server: DomainServer, jira: Jira) -> None:
         key: IssueKey,
         summary: Summary | None = None,
         description: Markup | None = None,
-        priority: str | None = None,
+        priority: Name | None = None,
         labels: Labels = None,
         due_date: Day = None,
     ) -> model.Issue:
@@ -173,12 +165,12 @@ def _writing_tools(server: DomainServer, jira: Jira) -> None:
         return await jira.update(key, fields)
 
     @server.tool(retry="safe", title="Assign an issue", read_only=False, idempotent=True)
-    async def assign_issue(
-        key: IssueKey, assignee: Annotated[str, Field(description="A user name; empty: nobody.")]
-    ) -> model.Issue:
+    async def assign_issue(key: IssueKey, assignee: UserName) -> model.Issue:
         """Give an issue to somebody."""
         return await jira.assign(key, assignee)
 
+
+def _moving_tools(server: DomainServer, jira: Jira) -> None:
     @server.tool(retry="keyed", title="Comment on an issue", destructive=False)
     async def add_comment(
         key: IssueKey, body: Annotated[Markup, Field(min_length=1)], idempotency_key: Key = None
@@ -189,14 +181,14 @@ def _writing_tools(server: DomainServer, jira: Jira) -> None:
     @server.tool(retry="safe", title="Move an issue", read_only=False, idempotent=True)
     async def transition_issue(
         key: IssueKey,
-        status: Annotated[str, Field(min_length=1, description="Status or transition, by name or id.")],
+        status: Annotated[Name, Field(description="Status or transition, by name or id.")],
     ) -> model.Moved:
         """Move an issue to a status; one that has it already is left alone."""
         return await jira.transition(key, status)
 
 
 def _linking_tools(server: DomainServer, jira: Jira) -> None:
-    @server.tool(retry="safe", title="Link to a page", read_only=False, destructive=False, idempotent=True)
+    @server.tool(retry="safe", title="Link to a page", read_only=False, idempotent=True)
     async def add_link(
         key: IssueKey,
         url: Annotated[str, Field(min_length=1, max_length=2000)],
@@ -209,9 +201,9 @@ def _linking_tools(server: DomainServer, jira: Jira) -> None:
     async def link_issues(
         key: IssueKey,
         other: IssueKey,
-        type: Annotated[str, Field(description="The link type's name.")] = "Relates",  # noqa: A002 - the field's name everywhere
+        type: Annotated[Name, Field(description="The link type's name.")] = "Relates",  # noqa: A002 - the field's name everywhere
     ) -> model.IssueLink:
-        """Link an issue to another; a link of that type between them is made once."""
+        """Link an issue to another (`key` blocks `other`, say); such a link between them is made once."""
         return await jira.link_issues(key, other, type)
 
 
@@ -225,7 +217,7 @@ def _planning_tools(server: DomainServer, jira: Jira) -> None:
 
     @server.tool(retry="safe", title="List sprints")
     async def list_sprints(
-        board_id: Annotated[int, Field(ge=1)],
+        board_id: Id,
         state: Literal["active", "future", "closed"] | None = None,
         limit: Limit = 50,
         cursor: Cursor = None,
@@ -234,9 +226,7 @@ def _planning_tools(server: DomainServer, jira: Jira) -> None:
         return await jira.sprints(board_id, state, limit=limit, cursor=cursor)
 
     @server.tool(retry="safe", title="List a sprint's issues")
-    async def list_sprint_issues(
-        sprint_id: Annotated[int, Field(ge=1)], limit: Limit = 50, cursor: Cursor = None
-    ) -> model.IssuePage:
+    async def list_sprint_issues(sprint_id: Id, limit: Limit = 50, cursor: Cursor = None) -> model.IssuePage:
         """Issues in a sprint."""
         return await jira.sprint_issues(sprint_id, limit=limit, cursor=cursor)
 
@@ -247,7 +237,7 @@ def _planning_tools(server: DomainServer, jira: Jira) -> None:
 
     @server.tool(retry="safe", title="Put issues into a sprint", read_only=False, idempotent=True)
     async def add_to_sprint(
-        sprint_id: Annotated[int, Field(ge=1)],
+        sprint_id: Id,
         keys: Annotated[list[IssueKey], Field(min_length=1, max_length=50)],
     ) -> model.SprintFilled:
         """Move issues into a sprint, out of the one they are in."""
@@ -264,45 +254,39 @@ def _planning_tools(server: DomainServer, jira: Jira) -> None:
 
     @server.tool(retry="safe", title="List assignees")
     async def list_assignees(
-        project: ProjectKey, query: str = "", limit: Limit = 50, cursor: Cursor = None
+        project: ProjectKey, query: Annotated[str, Field(max_length=255)] = "", limit: Limit = 50, cursor: Cursor = None
     ) -> model.UserPage:
         """Users an issue of the project can be assigned to; `query` narrows them by name or address."""
         return await jira.assignees(project, query, limit=limit, cursor=cursor)
 
 
 def _resources(server: DomainServer, jira: Jira) -> None:
-    kind = "application/json"
-
-    @server.resource("jira://projects", name="projects", mime_type=kind)
-    async def projects() -> ResourceResult:
+    @server.resource("jira://projects{?cursor}", name="projects", mime_type=JSON)
+    async def projects(cursor: str | None = None) -> ResourceResult:
         """The projects the credential may see."""
-        return _json(await jira.projects())
+        return as_json(await jira.projects(limit=100, cursor=cursor))
 
-    @server.resource("jira://issue/{key}", name="issue", mime_type=kind)
+    @server.resource("jira://issue/{key}", name="issue", mime_type=JSON)
     async def issue(key: str) -> ResourceResult:
         """One issue."""
-        return _json(await jira.issue(key))
+        return as_json(await jira.issue(key))
 
-    @server.resource("jira://issue/{key}/comments{?cursor}", name="comments", mime_type=kind)
+    @server.resource("jira://issue/{key}/comments{?cursor}", name="comments", mime_type=JSON)
     async def comments(key: str, cursor: str | None = None) -> ResourceResult:
         """Comments of an issue, oldest first."""
-        return _json(await jira.comments(key, limit=50, cursor=cursor))
+        return as_json(await jira.comments(key, limit=50, cursor=cursor))
 
-    @server.resource("jira://project/{key}/issues{?cursor}", name="issues", mime_type=kind)
+    @server.resource("jira://project/{key}/issues{?cursor}", name="issues", mime_type=JSON)
     async def issues(key: str, cursor: str | None = None) -> ResourceResult:
         """A project's issues that are not done, last changed first."""
-        return _json(await jira.open_issues(key, limit=50, cursor=cursor))
+        return as_json(await jira.open_issues(key, limit=50, cursor=cursor))
 
-    @server.resource("jira://project/{key}/sprint/current{?cursor}", name="current sprint", mime_type=kind)
+    @server.resource("jira://project/{key}/sprint/current{?cursor}", name="current sprint", mime_type=JSON)
     async def current_sprint(key: str, cursor: str | None = None) -> ResourceResult:
         """A project's active sprint with its issues."""
-        return _json(await jira.current_sprint(key, limit=50, cursor=cursor))
+        return as_json(await jira.current_sprint(key, limit=50, cursor=cursor))
 
-    @server.resource("jira://project/{key}/boards{?cursor}", name="boards", mime_type=kind)
+    @server.resource("jira://project/{key}/boards{?cursor}", name="boards", mime_type=JSON)
     async def boards(key: str, cursor: str | None = None) -> ResourceResult:
         """A project's boards."""
-        return _json(await jira.boards(key, limit=50, cursor=cursor))
-
-
-def _json(value: object) -> ResourceResult:
-    return ResourceResult([ResourceContent(pydantic_core.to_json(value).decode(), mime_type="application/json")])
+        return as_json(await jira.boards(key, limit=50, cursor=cursor))

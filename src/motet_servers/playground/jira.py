@@ -19,6 +19,7 @@ from motet_servers.playground.http import (
     texts,
 )
 from motet_servers.playground.jira_shapes import (
+    LINK_WORDS,
     STATUSES,
     TYPES,
     Comment,
@@ -343,10 +344,9 @@ class Jira:
 
     def _link_types(self, request: Request) -> Response:
         del request
-        named = {"Blocks": ("is blocked by", "blocks"), "Relates": ("relates to", "relates to")}
         shown = [
             {"id": str(at), "name": name, "inward": inward, "outward": outward}
-            for at, (name, (inward, outward)) in enumerate(named.items(), start=10000)
+            for at, (name, (inward, outward)) in enumerate(LINK_WORDS.items(), start=10000)
         ]
         return json_response({"issueLinkTypes": shown})
 
@@ -355,7 +355,7 @@ class Jira:
         inward = self._of(text(mapping(body, "inwardIssue"), "key"))
         outward = self._of(text(mapping(body, "outwardIssue"), "key"))
         kind = text(mapping(body, "type"), "name")
-        if kind not in ("Blocks", "Relates"):
+        if kind not in LINK_WORDS:
             raise Refused(404, f"No issue link type with name '{kind}' found.")
         if any(link[1:] == (kind, outward.key) for link in inward.related):
             return Response(201)

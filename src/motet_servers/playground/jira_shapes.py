@@ -17,6 +17,8 @@ STATUSES = {
 }
 """Status → category; from each, all others can be reached."""
 TYPES = ("Task", "Bug", "Story", "Epic", "Sub-task")
+LINK_WORDS = {"Blocks": ("is blocked by", "blocks"), "Relates": ("relates to", "relates to")}
+"""Each kind of link, with its words seen from the far end and from the near one."""
 PRIORITIES = ("Highest", "High", "Medium", "Low", "Lowest")
 
 
@@ -182,7 +184,8 @@ class Shapes:
                     side, other = ("outwardIssue", far) if issue is near else ("inwardIssue", near.key)
                     of = self.issues[other]
                     fields = {"summary": of.summary, "status": self.status(of.status)}
-                    kind_shown = {"id": "10000", "name": kind, "inward": kind.lower(), "outward": kind.lower()}
+                    inward, outward = LINK_WORDS[kind]
+                    kind_shown = {"id": "10000", "name": kind, "inward": inward, "outward": outward}
                     end = {"id": str(of.id), "key": other, "fields": fields}
                     shown.append({"id": str(ident), "type": kind_shown, side: end})
         return shown

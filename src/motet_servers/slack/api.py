@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from motet_servers.kit import idempotency, progress
-from motet_servers.kit.errors import Conflict, DomainError, InvalidInput, NotFound, Refused
+from motet_servers.kit.errors import DomainError, InvalidInput, NotFound, Refused
 from motet_servers.kit.http import Answer, ApiClient
 from motet_servers.slack import model, wire
 
 NEWEST = 500
 """Messages looked through for a key's mark."""
+NAMES_HOLD = 300.0
+"""Seconds that a channel's name is taken to mean the same channel: channels are renamed, and names used again."""
 SEARCHED_PAGES = 20
 """Pages of up to 1,000 channels or users looked through for one."""
 LARGEST_FILE = 32 << 20
@@ -32,14 +35,13 @@ _BROADCAST = re.compile(r"<(?=!(?:channel|here|everyone|subteam\^))")
 class Slack:
     """One workspace, one bot."""
 
-    def __init__(self, client: ApiClient) -> None:
+    def __init__(self, client: ApiClient, *, now: Callable[[], float] = time.monotonic) -> None:
+        """`now` gives seconds."""
         self._client = client
         self._locks = idempotency.KeyLocks()
+        self._now = now
         self._ids: dict[str, str] = {}
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._client.aclose()
+        self._ids_until = 0.0
 
     async def identity(self) -> model.Identity:
         found = wire.read(await self._call("auth.test"), wire.IdentityWire)
@@ -76,12 +78,17 @@ class Slack:
         name = named.removeprefix("#").lower()
         if not name or any(character.isspace() for character in name):
             raise InvalidInput(f"channel must be a channel's id or name, not {named!r}.")
+        if self._now() >= self._ids_until:
+            self._ids.clear()
+            self._ids_until = self._now() + NAMES_HOLD
         if name in self._ids:
             return self._ids[name]
         cursor: str | None = None
+        seen = 0
         for _ in range(SEARCHED_PAGES):
             page = await self._channels(archived=False, limit=1000, cursor=cursor)
-            cursor = wire.after(page.response_metadata)
+            cursor, seen = wire.after(page.response_metadata), seen + len(page.channels)
+            await progress.note(seen, message="channels looked through for that name")
             self._ids.update({each.name: each.id for each in page.channels})
             if name in self._ids:
                 return self._ids[name]
@@ -217,15 +224,16 @@ class Slack:
         comment: str | None,
         thread_ts: str | None,
     ) -> model.Uploaded:
-        if len(content) > LARGEST_FILE:
-            raise InvalidInput(f"the file is over {LARGEST_FILE:,} bytes.")
         channel = await self._id(named)
         thread = None if thread_ts is None else _ts(thread_ts)
+        size = len(content)
+        await progress.note(0, size, "bytes sent")
         place = wire.read(
-            await self._call("files.getUploadURLExternal", {"filename": filename, "length": len(content)}),
+            await self._call("files.getUploadURLExternal", {"filename": filename, "length": size}),
             wire.UploadWire,
         )
         await self._put(place.upload_url, content)
+        await progress.note(size, size, "bytes sent")
         wanted = {
             "files": json.dumps([{"id": place.file_id, "title": title or filename}]),
             "channel_id": channel,
@@ -235,7 +243,7 @@ class Slack:
         shared = wire.read(await self._call("files.completeUploadExternal", wanted, harmless=False), wire.FilesWire)
         file = shared.files[0] if shared.files else wire.FileWire(place.file_id)
         shown = title or filename
-        return model.Uploaded(file.id, filename, shown, len(content), file.permalink or "", channel)
+        return model.Uploaded(file.id, filename, shown, size, file.permalink or "", channel)
 
     async def _put(self, url: str, content: bytes) -> None:
         """Send the bytes where Slack says: to its own host, or, without the token, to another of its hosts."""
@@ -291,6 +299,5 @@ def _made_by(mark: str, said: str, message: wire.MessageWire) -> bool:
     left = message.metadata.event_payload or {}
     if left.get("key") != mark:
         return False
-    if left.get("said") != said:
-        raise Conflict("this idempotency_key was used before with other arguments; nothing was sent. Use a new key.")
+    idempotency.same(str(left.get("said")), said)
     return True

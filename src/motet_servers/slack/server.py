@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from typing import Annotated, Literal
+from typing import Annotated
 
 import httpx2
-import pydantic_core
-from fastmcp.resources.base import ResourceContent, ResourceResult
+from fastmcp.resources.base import ResourceResult
 from pydantic import Field
 
-from motet_servers.kit.errors import InvalidInput
+from motet_servers.kit.arguments import Cursor, Encoding, Key, base64_length, decoded
 from motet_servers.kit.http import ApiClient
-from motet_servers.kit.redaction import Redactor
-from motet_servers.kit.server import DomainServer
+from motet_servers.kit.server import JSON, DomainServer, as_json, closing
 from motet_servers.kit.settings import Values
 from motet_servers.slack import model, wire
-from motet_servers.slack.api import Slack
+from motet_servers.slack.api import LARGEST_FILE, Slack
 
 ChannelName = Annotated[str, Field(min_length=1, max_length=100, description="A channel's name (#releases) or id.")]
-Ts = Annotated[str, Field(description="The message's ts, as send_message or list_messages gave it.")]
+Ts = Annotated[str, Field(max_length=20, description="The message's ts, as send_message or list_messages gave it.")]
+SECONDS = r"^[0-9]{1,12}(\.[0-9]{1,6})?$"
+"""Since 1970, as Slack counts."""
 Text = Annotated[str, Field(min_length=1, max_length=40_000, description="Slack's mrkdwn.")]
 Limit = Annotated[int, Field(ge=1, le=200, description="Most items on one page.")]
-Cursor = Annotated[str | None, Field(description="next_cursor of the page before.")]
 Emoji = Annotated[str, Field(min_length=1, max_length=100, description="The emoji's name, such as tada.")]
-Key = Annotated[
-    str | None,
-    Field(description="Repeat the call with the same key and it still happens only once (1-255 characters)."),
-]
 Broadcast = Annotated[
     bool,
     Field(description="Let <!channel>, <!here>, <!everyone> and groups notify people; else they are shown as text."),
@@ -45,22 +36,15 @@ def build(values: Values, arguments: list[str]) -> DomainServer:
 
 def slack_server(url: str, token: str, *, transport: httpx2.AsyncBaseTransport | None = None) -> DomainServer:
     """A server for the workspace the bot token belongs to."""
-    redactor = Redactor([token])
     client = ApiClient(
         "Slack",
         url,
         headers={"Authorization": f"Bearer {token}"},
-        explain=lambda answer: redactor.text(wire.words(answer)),
+        explain=wire.words,
+        secrets=[token],
         transport=transport,
     )
     slack = Slack(client)
-
-    @asynccontextmanager
-    async def serving(_: DomainServer) -> AsyncGenerator[None]:
-        try:
-            yield
-        finally:
-            await slack.aclose()
 
     server = DomainServer(
         "slack-mcp-server",
@@ -70,7 +54,7 @@ def slack_server(url: str, token: str, *, transport: httpx2.AsyncBaseTransport |
         domain="slack",
         uris=["slack://**"],
         secrets=[token],
-        lifespan=serving,
+        lifespan=closing(client),
     )
     _reading_tools(server, slack)
     _message_tools(server, slack)
@@ -97,8 +81,10 @@ def _reading_tools(server: DomainServer, slack: Slack) -> None:
     @server.tool(retry="safe", title="List messages")
     async def list_messages(
         channel: ChannelName,
-        oldest: Annotated[str | None, Field(description="Only after this ts (seconds since 1970 will do).")] = None,
-        latest: Annotated[str | None, Field(description="Only before this ts.")] = None,
+        oldest: Annotated[
+            str | None, Field(pattern=SECONDS, description="Only after this ts (seconds since 1970 will do).")
+        ] = None,
+        latest: Annotated[str | None, Field(pattern=SECONDS, description="Only before this ts.")] = None,
         limit: Limit = 50,
         cursor: Cursor = None,
     ) -> model.MessagePage:
@@ -136,7 +122,7 @@ def _message_tools(server: DomainServer, slack: Slack) -> None:
     async def send_message(
         channel: ChannelName,
         text: Text,
-        thread_ts: Annotated[str | None, Field(description="Answer in this message's thread.")] = None,
+        thread_ts: Annotated[Ts | None, Field(description="Answer in this message's thread.")] = None,
         allow_broadcast: Broadcast = False,  # noqa: FBT002 - tools are called by name
         idempotency_key: Key = None,
     ) -> model.Sent:
@@ -179,43 +165,34 @@ def _other_tools(server: DomainServer, slack: Slack) -> None:
     async def upload_file(
         channel: ChannelName,
         filename: Annotated[str, Field(min_length=1, max_length=255)],
-        content: str,
-        encoding: Literal["utf-8", "base64"] = "utf-8",
-        title: str | None = None,
-        comment: Annotated[str | None, Field(description="A message to go with it.")] = None,
-        thread_ts: Annotated[str | None, Field(description="Share it in this message's thread.")] = None,
+        content: Annotated[str, Field(max_length=base64_length(LARGEST_FILE))],
+        encoding: Encoding = "utf-8",
+        title: Annotated[str | None, Field(max_length=255, description="Left out: the file's name.")] = None,
+        comment: Annotated[Text | None, Field(description="A message to go with it.")] = None,
+        thread_ts: Annotated[Ts | None, Field(description="Share it in this message's thread.")] = None,
     ) -> model.Uploaded:
         """Share a file in a channel. After a lost answer, look with list_messages before repeating."""
-        try:
-            raw = content.encode() if encoding == "utf-8" else base64.b64decode(content, validate=True)
-        except (binascii.Error, ValueError):
-            raise InvalidInput("content is not valid base64.") from None
+        raw = decoded(content, encoding, most=LARGEST_FILE)
         return await slack.upload(channel, filename, raw, title=title, comment=comment, thread_ts=thread_ts)
 
 
 def _resources(server: DomainServer, slack: Slack) -> None:
-    kind = "application/json"
-
-    @server.resource("slack://channels{?cursor}", name="channels", mime_type=kind)
+    @server.resource("slack://channels{?cursor}", name="channels", mime_type=JSON)
     async def channels(cursor: str | None = None) -> ResourceResult:
         """Channels the bot can see."""
-        return _json(await slack.channels(archived=False, limit=200, cursor=cursor))
+        return as_json(await slack.channels(archived=False, limit=200, cursor=cursor))
 
-    @server.resource("slack://channel/{channel}/messages{?cursor}", name="messages", mime_type=kind)
+    @server.resource("slack://channel/{channel}/messages{?cursor}", name="messages", mime_type=JSON)
     async def messages(channel: str, cursor: str | None = None) -> ResourceResult:
         """Messages of a channel, by name or id, newest first."""
-        return _json(await slack.messages(channel, oldest=None, latest=None, limit=50, cursor=cursor))
+        return as_json(await slack.messages(channel, oldest=None, latest=None, limit=50, cursor=cursor))
 
-    @server.resource("slack://channel/{channel}/thread/{thread_ts}{?cursor}", name="thread", mime_type=kind)
+    @server.resource("slack://channel/{channel}/thread/{thread_ts}{?cursor}", name="thread", mime_type=JSON)
     async def thread(channel: str, thread_ts: str, cursor: str | None = None) -> ResourceResult:
         """A thread, oldest first."""
-        return _json(await slack.replies(channel, thread_ts, limit=50, cursor=cursor))
+        return as_json(await slack.replies(channel, thread_ts, limit=50, cursor=cursor))
 
-    @server.resource("slack://users{?cursor}", name="users", mime_type=kind)
+    @server.resource("slack://users{?cursor}", name="users", mime_type=JSON)
     async def users(cursor: str | None = None) -> ResourceResult:
         """The workspace's users."""
-        return _json(await slack.users(limit=200, cursor=cursor))
-
-
-def _json(value: object) -> ResourceResult:
-    return ResourceResult([ResourceContent(pydantic_core.to_json(value).decode(), mime_type="application/json")])
+        return as_json(await slack.users(limit=200, cursor=cursor))

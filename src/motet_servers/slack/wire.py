@@ -18,7 +18,7 @@ from motet_servers.kit.errors import (
     Refused,
     Unavailable,
 )
-from motet_servers.kit.http import Answer
+from motet_servers.kit.http import Answer, decoded
 from motet_servers.slack import model
 
 T = TypeVar("T")
@@ -32,7 +32,6 @@ class Status(msgspec.Struct):
     ok: bool
     error: str = ""
     needed: str = ""
-    response_metadata: Any = None
 
 
 class Refusal(msgspec.Struct):
@@ -92,8 +91,6 @@ class FileWire(msgspec.Struct):
 
     id: str
     name: str | None = None
-    title: str | None = None
-    size: int = 0
     permalink: str | None = None
 
 
@@ -123,7 +120,6 @@ class MessagesWire(msgspec.Struct):
     """A page of messages."""
 
     messages: list[MessageWire]
-    has_more: bool = False
     response_metadata: Next | None = None
 
 
@@ -199,12 +195,7 @@ class IdentityWire(msgspec.Struct):
 
 def read(answer: Answer, kind: type[T]) -> T:
     """The answer as `kind`; Unavailable when it is something else."""
-    try:
-        return msgspec.json.decode(answer.content, type=kind)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise Unavailable(
-            f"Slack's answer is not what its API documents ({error}); is SLACK_API_URL right?", status=answer.status
-        ) from None
+    return decoded(answer, kind, service="Slack", setting="SLACK_API_URL")
 
 
 def words(answer: Answer) -> str:

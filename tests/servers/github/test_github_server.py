@@ -239,8 +239,10 @@ async def test_a_default_repository_must_be_one() -> None:
 
 
 async def test_a_body_too_long_for_github_is_not_sent(github: DomainServer, playground: Playground) -> None:
-    with pytest.raises(InvalidInput, match="over 65,536 characters"):
+    with pytest.raises(InvalidInput, match="body: String should have at most 65536 characters"):
         await call(github, "create_issue", title="t", body="x" * 65_537)
+    with pytest.raises(InvalidInput, match="over 65,536 characters"):
+        await call(github, "create_issue", title="t", body="x" * 65_536, idempotency_key="its mark is too much")
     assert playground.effects["github"] == {}
 
 

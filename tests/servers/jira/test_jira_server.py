@@ -126,6 +126,23 @@ async def test_the_label_of_a_key_is_never_shown_and_survives_new_labels(jira: D
     assert (made["labels"], changed["labels"], again["key"], again["labels"]) == (["a"], ["b"], made["key"], ["b"])
 
 
+async def test_a_create_key_used_for_something_else_is_refused(jira: DomainServer, playground: Playground) -> None:
+    wish = {"project": "PROJ", "summary": "s", "labels": ["a"], "idempotency_key": "one"}
+    made = await call(jira, "create_issue", **wish)
+    with pytest.raises(Conflict, match="used before with other arguments"):
+        await call(jira, "create_issue", **(wish | {"summary": "other"}))
+    await call(jira, "update_issue", key=made["key"], summary="edited", labels=[])
+    assert (await call(jira, "create_issue", **wish))["key"] == made["key"]
+    assert playground.effects["jira"]["issue.created"] == 1
+
+
+async def test_projects_come_in_pages(jira: DomainServer) -> None:
+    first = await call(jira, "list_projects", limit=1)
+    rest = await call(jira, "list_projects", limit=1, cursor=first["next_cursor"])
+    assert [[one["key"] for one in page["items"]] for page in (first, rest)] == [["PROJ"], ["JIRA"]]
+    assert rest["next_cursor"] is None
+
+
 async def test_a_comment_key_used_for_another_text_is_refused(jira: DomainServer, playground: Playground) -> None:
     await call(jira, "add_comment", key="PROJ-42", body="one", idempotency_key="k")
     with pytest.raises(Conflict, match="used before with other arguments"):
@@ -162,6 +179,14 @@ async def test_the_same_page_is_linked_once_with_its_newest_title(jira: DomainSe
     links = await call(jira, "list_links", key="JIRA-1234")
     assert (first["title"], first["created"], second["created"]) == ("https://x.test/1", True, False)
     assert [(link["id"], link["title"]) for link in links["items"]] == [(first["id"], "One")]
+
+
+async def test_a_link_in_the_other_direction_is_another_link(jira: DomainServer, playground: Playground) -> None:
+    both = [("PROJ-42", "JIRA-1234"), ("JIRA-1234", "PROJ-42")]
+    for kind, made in (("Blocks", [True, True, False, False]), ("Relates", [True, False, False, False])):
+        calls = [await call(jira, "link_issues", key=one, other=other, type=kind) for one, other in both * 2]
+        assert [each["created"] for each in calls] == made
+    assert playground.effects["jira"] == {"issues.linked": 3}
 
 
 async def test_only_web_pages_are_linked(jira: DomainServer, playground: Playground) -> None:
@@ -260,6 +285,8 @@ async def test_either_credential_will_do_and_neither_is_refused(playground: Play
 
 
 async def test_a_text_too_long_for_jira_is_not_sent(jira: DomainServer, playground: Playground) -> None:
-    with pytest.raises(InvalidInput, match="over 32,767 characters"):
+    with pytest.raises(InvalidInput, match="body: String should have at most 32767 characters"):
         await call(jira, "add_comment", key="PROJ-42", body="x" * 32_768)
+    with pytest.raises(InvalidInput, match="over 32,767 characters"):
+        await call(jira, "add_comment", key="PROJ-42", body="x" * 32_767, idempotency_key="its mark is too much")
     assert playground.effects["jira"] == {}

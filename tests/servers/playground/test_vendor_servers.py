@@ -8,7 +8,6 @@ import os
 import sys
 from asyncio.subprocess import PIPE
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -25,7 +24,6 @@ from motet_servers.jira.server import jira_server
 from motet_servers.kit.errors import DomainError, NotFound, RateLimited, Refused, TooLarge, Unavailable
 from motet_servers.kit.server import DomainServer
 from motet_servers.kit.settings import SettingsError, Values
-from motet_servers.playground.http import HttpServer, Request, Response, json_response
 from motet_servers.playground.world import Playground
 from motet_servers.slack.__main__ import COMMAND as SLACK
 from motet_servers.slack.server import build as build_slack
@@ -118,56 +116,6 @@ async def failing_text(server: DomainServer, tool: str, arguments: dict[str, Any
     except Exception as error:  # noqa: BLE001 - whatever it is, its words are looked at
         return str(error)
     raise AssertionError("it did not fail")
-
-
-ECHO_CALLS: list[dict[str, Any]] = [
-    {
-        "id": 1,
-        "method": "initialize",
-        "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}},
-    },
-    {"method": "notifications/initialized"},
-    {"id": 2, "method": "tools/call", "params": {"name": "get_issue", "arguments": {"number": 1}}},
-    {"id": 3, "method": "resources/read", "params": {"uri": "github://acme/app/issues/1"}},
-]
-
-
-async def test_no_token_on_any_stream_of_the_process(tmp_path: Path) -> None:
-    async def echo(request: Request) -> Response:
-        return json_response({"message": f"bad {request.headers['authorization']}"}, 401)
-
-    vendor = HttpServer(echo)
-    await vendor.start()
-    log = tmp_path / "log"
-    with log.open("wb") as stderr:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "motet_servers.github", "--log-level", "debug"),
-            env={
-                "PATH": os.environ["PATH"],
-                "GITHUB_REPOSITORY": "a/b",
-                "GITHUB_TOKEN": TOKEN,
-                "GITHUB_API_URL": vendor.url,
-            },
-            stdin=PIPE,
-            stdout=PIPE,
-            stderr=stderr,
-        )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    said = b""
-    try:
-        async with asyncio.timeout(18):
-            for message in ECHO_CALLS:
-                process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
-                await process.stdin.drain()
-                said += await process.stdout.readline() if "id" in message else b""
-    finally:
-        process.kill()
-        await process.communicate()
-        await vendor.stop()
-    assert said.count(b"refused the credential") == 2
-    assert b"get_issue" in log.read_bytes()
-    assert TOKEN.encode() not in said + log.read_bytes()
 
 
 async def test_no_token_in_data_that_holds_it() -> None:

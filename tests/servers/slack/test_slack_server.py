@@ -18,8 +18,10 @@ from motet_servers.kit.errors import (
     Refused,
     Unavailable,
 )
+from motet_servers.kit.http import ApiClient
 from motet_servers.kit.server import DomainServer
 from motet_servers.playground.world import Credentials, Playground
+from motet_servers.slack.api import Slack
 from motet_servers.slack.server import slack_server
 from motet_servers.slack.wire import Status, failure
 
@@ -166,6 +168,19 @@ async def test_a_channel_is_looked_up_once(slack: DomainServer, playground: Play
     before = playground.requests("slack")
     await call(slack, "send_message", channel="general", text="two")
     assert playground.requests("slack") - before == 1
+
+
+async def test_a_name_is_looked_up_again_in_time(playground: Playground) -> None:
+    clock = [0.0]
+    token = {"Authorization": f"Bearer {TOKEN}"}
+    async with ApiClient("Slack", f"{playground.slack.url}/api", headers=token) as client:
+        slack = Slack(client, now=lambda: clock[0])
+        before = await slack.channel("general")
+        playground.slack.channels[before.id].name = "renamed"
+        assert (await slack.channel("general")).id == before.id
+        clock[0] = 300.0
+        with pytest.raises(NotFound, match="there is no channel #general"):
+            await slack.channel("general")
 
 
 async def test_a_channel_nobody_knows_says_where_to_look(slack: DomainServer) -> None:
