@@ -11,7 +11,7 @@ Each request is read whole, passed on (or not), and the answer given back (or no
 | `cut_before` | the connection is cut, nothing done |
 | `cut_after` | it is done, then the connection is cut |
 
-`seen` tells what came by and what the API answered.
+`seen` tells what came by and what the API answered. Addresses of the API in its answers are told as the proxy's.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import contextlib
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from typing import Literal, get_args
+from urllib.parse import urlsplit
 
 import h11
 
@@ -134,7 +135,7 @@ class FaultProxy:
                 raise ConnectionResetError
             response, content = answer
             assert isinstance(response, h11.Response)
-            return response, content
+            return response, content.replace(f":{self.upstream[1]}/".encode(), f":{urlsplit(self.url).port}/".encode())
         finally:
             writer.transport.abort()
 

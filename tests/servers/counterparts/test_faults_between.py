@@ -20,7 +20,7 @@ from motet_servers.calendar.server import build
 from motet_servers.github.server import github_server
 from motet_servers.jira.server import jira_server
 from motet_servers.kit.errors import DomainError, OutcomeUnknown, RateLimited, Unavailable
-from motet_servers.kit.server import DomainServer
+from motet_servers.kit.server import RETRY_META, DomainServer
 from motet_servers.kit.settings import Values
 from motet_servers.slack.server import slack_server
 
@@ -198,20 +198,36 @@ def calendar_deadline(request: pytest.FixtureRequest, name: str) -> Write:
     return calendar(request, "create_deadline", {"summary": name, "due": "2026-11-25T10:00:00Z"})
 
 
-FIRST: list[Prepare] = [github_issue, jira_issue, slack_message, calendar_event]
-OTHERS: list[Prepare] = [
-    github_comment,
-    github_release,
-    github_pull_request,
-    jira_comment,
-    jira_link,
-    calendar_deadline,
-]
-CASES = [
-    *((prepare, kind) for prepare in FIRST for kind in KINDS),
-    *((prepare, kind) for prepare in OTHERS for kind in ("error_after", "cut_after")),
-]
-"""Every kind for one write of each server; for the others those that tempt to write twice."""
+KEYED: dict[tuple[str, str], Prepare] = {
+    ("github", "create_issue"): github_issue,
+    ("github", "add_issue_comment"): github_comment,
+    ("github", "create_release"): github_release,
+    ("github", "create_pull_request"): github_pull_request,
+    ("jira", "create_issue"): jira_issue,
+    ("jira", "add_comment"): jira_comment,
+    ("slack", "send_message"): slack_message,
+    ("calendar", "create_event"): calendar_event,
+    ("calendar", "create_deadline"): calendar_deadline,
+}
+"""Every tool, by server and name, that takes a key and whose counterpart is behind HTTP."""
+CASES = [(prepare, kind) for prepare in (*KEYED.values(), jira_link) for kind in KINDS]
+
+
+async def test_every_keyed_tool_is_in_the_matrix() -> None:
+    calendar_folder = build(Values(COMMAND.variables, {"CALENDAR_FOLDER": "."}), [])
+    servers = {
+        "github": github_server("https://x.test", "token"),
+        "jira": jira_server("https://x.test", personal_token="token"),
+        "slack": slack_server("https://x.test", "token"),
+        "calendar": calendar_folder,
+    }
+    keyed = {
+        (name, tool.name)
+        for name, server in servers.items()
+        for tool in await server.list_tools()
+        if (tool.meta or {})[RETRY_META] == "keyed"
+    }
+    assert keyed == set(KEYED)
 
 
 async def strike(write: Write, server: DomainServer, proxy: FaultProxy, kind: Kind) -> None:

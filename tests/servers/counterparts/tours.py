@@ -11,12 +11,14 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
+import jsonschema_rs
+
 from motet_servers.kit.server import DomainServer
 
 
 @dataclass
 class Caller:
-    """Calls a server's tools, and remembers which."""
+    """Calls a server's tools, holds each answer against its schema, and remembers which were called."""
 
     server: DomainServer
     lacking: Collection[str] = ()
@@ -27,6 +29,10 @@ class Caller:
     async def __call__(self, tool: str, **arguments: Any) -> dict[str, Any]:
         self.called.add(tool)
         result = await self.server.call_tool(tool, arguments)
+        declared = await self.server.get_tool(tool)
+        assert declared is not None
+        assert declared.output_schema is not None
+        jsonschema_rs.validate(declared.output_schema, result.structured_content)
         assert result.structured_content is not None
         return result.structured_content
 
