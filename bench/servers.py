@@ -1,7 +1,8 @@
 """What the bundled servers cost over a bare FastMCP server: CPU time to start, and per call.
 
 Run it as `python -m bench.servers`. A start is the user CPU time of a whole process whose client goes away at once; a
-call is one read of the same small file, by the filesystem server and by a FastMCP tool written by hand, in process.
+call is made in process, by the server and by a FastMCP tool written by hand: one read of the same small file, and one
+and a hundred issues from the same answer of GitHub.
 """
 
 from __future__ import annotations
@@ -14,14 +15,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx2
 from fastmcp import FastMCP
 
 from bench.rows import Row, ratio, show
 from motet_servers.filesystem.__main__ import COMMAND
 from motet_servers.filesystem.server import build
+from motet_servers.github.server import github_server
 from motet_servers.kit.settings import Values
 
 ROUNDS = 7
@@ -107,9 +111,69 @@ async def reads(folder: str, path: Path) -> dict[str, list[float]]:
     return spent
 
 
+ISSUE = {
+    "number": 1,
+    "title": "It is slow",
+    "state": "open",
+    "html_url": "https://x.test/1",
+    "body": "b" * 200,
+    "created_at": "2026-11-23T00:00:00Z",
+    "updated_at": "2026-11-23T00:00:00Z",
+    "user": {"login": "ada"},
+    "labels": [{"name": "bug"}],
+    "assignees": [],
+    "comments": 3,
+}
+
+
+def answered(request: httpx2.Request) -> httpx2.Response:
+    """GitHub, without a network: one issue or a page of a hundred."""
+    many = request.url.path.endswith("/issues")
+    return httpx2.Response(200, json=[{**ISSUE, "number": number} for number in range(1, 101)] if many else ISSUE)
+
+
+async def issues() -> dict[str, dict[str, list[float]]]:
+    """CPU seconds per call of each tool, ours and by hand, in alternating rounds."""
+    transport = httpx2.MockTransport(answered)
+    ours = github_server("https://github.test", "x" * 20, repository="acme/app", transport=transport)
+    bare: FastMCP[Any] = FastMCP("by-hand")
+    spent: dict[str, dict[str, list[float]]] = {
+        "get_issue": {"ours": [], "bare": []},
+        "list_issues": {"ours": [], "bare": []},
+    }
+    async with httpx2.AsyncClient(base_url="https://github.test/repos/acme/app", transport=transport) as client:
+
+        @bare.tool
+        async def get_issue(number: int) -> dict[str, Any]:
+            return (await client.get(f"/issues/{number}")).raise_for_status().json()
+
+        @bare.tool
+        async def list_issues(limit: int) -> dict[str, Any]:
+            return {"items": (await client.get("/issues", params={"per_page": limit})).raise_for_status().json()}
+
+        for tool, arguments in (("get_issue", {"number": 1}), ("list_issues", {"limit": 100})):
+            for _ in range(ROUNDS):
+                spent[tool]["ours"].append(await per_call(partial(ours.call_tool, tool, arguments)))
+                spent[tool]["bare"].append(await per_call(partial(bare.call_tool, tool, arguments)))
+    return spent
+
+
+def issue_rows() -> list[Row]:
+    """A vendor's answer, by ours and by hand."""
+    return [
+        Row(
+            f"{what} / a FastMCP tool by hand ({statistics.median(spent['bare']) * 1e6:.0f} µs)",
+            f"{(of := ratio(spent['ours'], spent['bare'])):.2f}",
+            "≤ 1.3",
+            of <= 1.3,
+        )
+        for what, spent in zip(("one issue", "a page of 100 issues"), asyncio.run(issues()).values(), strict=True)
+    ]
+
+
 def rows() -> list[Row]:
     """Measure."""
-    return [*start_rows(), call_row()]
+    return [*start_rows(), call_row(), *issue_rows()]
 
 
 if __name__ == "__main__":
