@@ -16,6 +16,7 @@ BENCHES = {
     "servers": "The bundled servers, over a bare FastMCP server",
     "check": "Checking workflows",
     "engine": "Running workflows",
+    "fleet": "A fleet on PostgreSQL",
 }
 
 
