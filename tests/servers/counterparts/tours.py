@@ -10,6 +10,7 @@ import json
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 import jsonschema_rs
 
@@ -41,6 +42,15 @@ class Caller:
         self.read_uris.add(uri)
         [content] = (await self.server.read_resource(uri)).contents
         return json.loads(content.content) if content.mime_type == "application/json" else content.content
+
+    async def read_pages(self, uri: str) -> list[Any]:
+        """The entries of every page of a resource, in order."""
+        found = await self.read(uri)
+        items: list[Any] = found["items"]
+        while found["next_cursor"] is not None:
+            found = await self.read(f"{uri}?cursor={quote(found['next_cursor'], safe='')}")
+            items += found["items"]
+        return items
 
     async def missed(self) -> set[str]:
         """The tools that were not called and the resource templates that were not read."""
@@ -153,7 +163,7 @@ async def jira_tour(call: Caller, *, project: str, assignee: str, status: str, k
     assert project in [one["key"] for one in (await call.read("jira://projects"))["items"]]
     assert (await call.read(f"jira://issue/{name}"))["summary"] == "Ship it today"
     assert [one["body"] for one in (await call.read(f"jira://issue/{name}/comments"))["items"]] == ["On it"]
-    assert other in [one["key"] for one in (await call.read(f"jira://project/{project}/issues"))["items"]]
+    assert other in [one["key"] for one in await call.read_pages(f"jira://project/{project}/issues")]
     assert (await call.read(f"jira://project/{project}/sprint/current"))["id"] == current["id"]
     assert board["id"] in [one["id"] for one in (await call.read(f"jira://project/{project}/boards"))["items"]]
 
