@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeAlias, cast
+from typing import Any, Literal, Protocol, Self, TypeAlias, cast, overload
 
 import msgspec
 import orjson
@@ -132,21 +132,36 @@ class Call(msgspec.Struct, kw_only=True):
     """More `_meta` for the request (`traceparent`, …)."""
 
 
+Decode = Callable[[bytes | msgspec.Raw], dict[str, Json]]
+"""Bytes in, a `result` object out; raises UnusableAnswer."""
+
+
 class Reply:
-    """The result of a request as it came: bytes, decoded when somebody looks."""
+    """The result of a request as it came: bytes, decoded when somebody looks.
 
-    __slots__ = ("_decoded", "raw")
+    To look at a large one, for the first time, may raise UnusableAnswer: it was only scanned when it came.
+    """
 
-    def __init__(self, raw: bytes | msgspec.Raw, body: dict[str, Json] | None = None) -> None:
+    __slots__ = ("_decode", "_decoded", "raw")
+
+    def __init__(
+        self, raw: bytes | msgspec.Raw, body: dict[str, Json] | None = None, *, decode: Decode | None = None
+    ) -> None:
         self.raw = raw
         self._decoded = body
+        self._decode = decode
 
     @property
     def body(self) -> dict[str, Json]:
         """The whole `result` object."""
         if self._decoded is None:
-            self._decoded = cast("dict[str, Json]", orjson.loads(memoryview(self.raw)))
+            decode = self._decode or cast("Decode", orjson.loads)
+            self._decoded = decode(self.raw)
         return self._decoded
+
+    def rewritten(self, raw: bytes) -> Self:
+        """The same reply with other bytes."""
+        return type(self)(raw, decode=self._decode)
 
     @property
     def undecoded(self) -> bool:
@@ -156,7 +171,8 @@ class Reply:
     @property
     def meta(self) -> dict[str, Json]:
         """The answer's `_meta`; empty when it has none."""
-        return self.body.get("_meta") or {}
+        meta = self.body.get("_meta")
+        return cast("dict[str, Json]", meta) if isinstance(meta, dict) else {}
 
     @property
     def size(self) -> int:
@@ -170,12 +186,22 @@ class ToolResult(Reply):
     __slots__ = ("_data", "definition")
 
     def __init__(
-        self, raw: bytes | msgspec.Raw, definition: Definition | None = None, body: dict[str, Json] | None = None
+        self,
+        raw: bytes | msgspec.Raw,
+        definition: Definition | None = None,
+        body: dict[str, Json] | None = None,
+        *,
+        decode: Decode | None = None,
     ) -> None:
         self.raw = raw
         self._decoded = body
+        self._decode = decode
         self.definition = definition
         self._data: Json = msgspec.UNSET
+
+    def rewritten(self, raw: bytes) -> Self:
+        """The same reply with other bytes."""
+        return type(self)(raw, self.definition, decode=self._decode)
 
     @property
     def content(self) -> list[dict[str, Json]]:
@@ -284,7 +310,7 @@ class Done(msgspec.Struct, frozen=True):
 
     @property
     def data(self) -> Json:
-        """The reply's data, decoded on first use."""
+        """The reply's data, decoded on first use: UnusableAnswer when a large one cannot be (see `looked_at`)."""
         return cast("Json", getattr(self.reply, "data", self.reply.body))
 
 
@@ -316,6 +342,20 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 Outcome: TypeAlias = Done | Failed | Asked
+
+
+@overload
+def looked_at(outcome: Done | Failed) -> Done | Failed: ...
+@overload
+def looked_at(outcome: Outcome) -> Outcome: ...
+def looked_at(outcome: Outcome) -> Outcome:
+    """The same outcome with its data decoded; `Failed` when a large answer turns out to be unusable."""
+    if isinstance(outcome, Done):
+        try:
+            _ = outcome.data
+        except CallError as error:
+            return Failed(error, outcome.attempts, outcome.took)
+    return outcome
 
 
 class InputRequired(Exception):

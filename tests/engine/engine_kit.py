@@ -190,7 +190,7 @@ class Servers:
             value = await cast("Awaitable[Any]", value)
         if isinstance(value, CallError):
             raise value
-        if isinstance(value, Asked):
+        if isinstance(value, Asked | Reply):
             return value
         return ToolResult(
             orjson.dumps(

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from engine.engine_kit import START, Servers, arun, broken, flow, now, run, statuses, virtually
-from motet.calls import Answer, Asked, Call, Outcome, Question
+from motet.calls import Answer, Asked, Call, Outcome, Question, ToolResult
 from motet.engine.memory import Run, run_workflow
 from motet.engine.report import Report
-from motet.errors import ConnectionLost, RunError, ServerUnavailable, WorkflowError
+from motet.errors import ConnectionLost, RunError, ServerUnavailable, UnusableAnswer, WorkflowError
 
 
 def down(server: str = "a") -> ServerUnavailable:
@@ -31,7 +31,31 @@ def slow(seconds: float, answer: Any) -> Callable[[dict[str, Any]], Any]:
     return work
 
 
+def unreadable(_: dict[str, Any]) -> ToolResult:
+    """An answer that was too large to be decoded when it came, and cannot be."""
+
+    def decode(_: object) -> dict[str, Any]:
+        raise UnusableAnswer("the answer cannot be read as JSON", server="a")
+
+    return ToolResult(b"", decode=decode)
+
+
 # -- unknown outcomes -------------------------------------------------------------------------------------------------
+
+
+def test_a_large_answer_that_turns_out_to_be_unusable_costs_its_own_step(servers: Servers) -> None:
+    servers.tools = {"a.look": unreadable, "a.act": unreadable}
+    servers.read_only.add("a.look")
+    report = run(servers, "steps: {s: {call: a.look, on_error: continue}, t: {call: a.act, on_error: continue}}")
+    assert (report.status, statuses(report)) == ("partial", {"s": "failed", "t": "unknown"})
+    assert [step.error["kind"] for step in report.steps if step.error] == ["unusable_answer"] * 2
+
+
+def test_a_blob_that_is_no_base64_is_missing_and_the_rest_is_read(servers: Servers) -> None:
+    servers.resources = {"a:x": [{"uri": "a:x", "blob": "eHh4A"}], "a:y": "fine"}
+    report = run(servers, "steps: {s: {read: {x: 'a:x', y: 'a:y'}}}\noutput: {y: '${{ s.y }}'}")
+    assert (report.status, report.output, report.step("s").missing) == ("partial", {"y": "fine"}, ("x",))
+    assert [item["reason"] for item in report.step("s").items] == ["its blob is not base64", None]
 
 
 def test_unknown_with_fail_in_memory_fails_the_run_with_attention(servers: Servers) -> None:

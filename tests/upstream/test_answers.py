@@ -8,8 +8,22 @@ from typing import Any
 import msgspec
 import orjson
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from motet.calls import Call, InputRequired, Json, PromptResult, Question, ResourceResult, ToolResult
+from motet.calls import (
+    Call,
+    Done,
+    Failed,
+    InputRequired,
+    Json,
+    PromptResult,
+    Question,
+    Reply,
+    ResourceResult,
+    ToolResult,
+    looked_at,
+)
 from motet.catalog.tool import Tool
 from motet.config.model import Limits
 from motet.errors import CallError, OutputSchemaMismatch, UnusableAnswer
@@ -59,7 +73,10 @@ def test_good_answers_are_typed(method: str, result: Json, kind: type) -> None:
         ("tools/call", {"content": [deep(9), deep(9)]}, None),
         ("tools/call", b'{"content": [', "unusable_answer"),
         ("tools/call", b'{"content": [{"type":"text","text":"\xff"}]}', None),
+        ("tools/call", {"content": None}, "unusable_answer"),
         ("tools/call", {"content": [], "isError": True}, "tool_error"),
+        ("tools/call", {"content": [], "isError": "true"}, "unusable_answer"),
+        ("tools/call", b'{"content": [], "structuredContent": {"x": 1e999}}', "unusable_answer"),
         ("tools/call", {"resultType": "input_required"}, "unusable_answer"),
         ("tools/call", {"resultType": "input_required", "requestState": 7}, "unusable_answer"),
         ("tools/call", {"resultType": "input_required", "requestState": "s" * 300_000}, "unusable_answer"),
@@ -155,6 +172,60 @@ def test_a_large_answer_is_not_decoded_until_somebody_looks() -> None:
 def test_a_large_bad_answer_is_named_too(result: bytes) -> None:
     with pytest.raises(CallError):
         read(result)
+
+
+JSONS = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["text", "type", "a", "uri"]), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+KEYS = [
+    "content", "contents", "messages", "structuredContent", "isError", "resultType", "requestState", "inputRequests",
+    "_meta",
+]  # fmt: skip
+TOOL = Tool(server="s", name="t", output_schema={"type": "object", "properties": {"a": {"type": "integer"}}})
+
+
+@pytest.mark.parametrize("padding", [0, answers.LARGE], ids=["small", "large"])
+@pytest.mark.parametrize("method", ["tools/call", "resources/read", "prompts/get", "completion/complete"])
+@given(result=st.dictionaries(st.sampled_from(KEYS), JSONS, max_size=5), typed=st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_whatever_comes_is_an_answer_or_one_error(method: str, padding: int, result: Json, typed: bool) -> None:
+    try:
+        reply = read({**result, "pad": "x" * padding}, method, definition=TOOL if typed else None)
+    except (CallError, InputRequired):
+        return
+    assert isinstance(reply, Reply)
+    outcome = looked_at(Done(reply))
+    if isinstance(outcome, Done):
+        orjson.dumps([outcome.data, reply.meta, getattr(reply, "text", ""), getattr(reply, "structured", None)])
+
+
+LONG = b'"' + b"y" * answers.LARGE + b'"'
+
+
+@pytest.mark.parametrize(
+    ("method", "result"),
+    [
+        ("tools/call", b'{"content": [], "structuredContent": {"x": 1e999}, "y": %b}' % LONG),
+        ("tools/call", b'{"content": [], "structuredContent": %b%b, "y": %b}' % (b"[" * 20, b"]" * 20, LONG)),
+        ("tools/call", b'{"content": [%b]}' % LONG),
+        ("resources/read", b'{"contents": [%b]}' % LONG),
+        ("prompts/get", b'{"messages": [%b]}' % LONG),
+        ("completion/complete", b'{"completion": {"total": 1e999}, "y": %b}' % LONG),
+    ],
+)
+def test_a_large_bad_answer_that_a_scan_lets_pass_is_named_when_somebody_looks(method: str, result: bytes) -> None:
+    reply = read(result, method)
+    assert isinstance(reply, Reply)
+    with pytest.raises(UnusableAnswer) as caught:
+        _ = reply.body
+    assert (caught.value.server, caught.value.sent) == ("s", "yes")
+    looked = looked_at(Done(reply, attempts=2))
+    assert isinstance(looked, Failed)
+    assert (looked.attempts, looked.error.kind) == (2, "unusable_answer")
 
 
 _LARGE = """

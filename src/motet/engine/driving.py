@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 
 import msgspec
 
-from motet.calls import Ask, Asked, Call, Done, Failed, Json, Outcome, Progress, Reply, Round
+from motet.calls import Ask, Asked, Call, Done, Failed, Json, Outcome, Progress, Reply, Round, looked_at
 from motet.engine.asking import ASKABLE, put
 from motet.engine.changes import step_changed
 from motet.engine.ports import Dispatch, Journal, Now
@@ -422,6 +422,7 @@ class Drive:
             self._over(act.key)
             return
         if self._given_up is not None:
+            outcome = looked_at(outcome)
             if isinstance(outcome, Done) and self.late is not None:
                 self.late(act.key, outcome.data)
             self._over(act.key)
@@ -505,11 +506,13 @@ class Drive:
         def came_late(reply: Reply | CallError) -> None:
             if isinstance(reply, CallError):
                 return
-            data = Done(reply).data
+            late = looked_at(Done(reply))
+            if not isinstance(late, Done):
+                return
             if self.late is not None:
-                self.late(act.key, data)
+                self.late(act.key, late.data)
             elif act.unit.status == "unknown" and not self.state.ended:
-                self.answer(act.key, "done", who="late answer", data=data)
+                self.answer(act.key, "done", who="late answer", data=late.data)
 
         return came_late
 
@@ -567,7 +570,8 @@ class Drive:
                 raise
             self._finish(act.key, Result(status="cancelled", reason="stopped"))
             return
-        self._finish(act.key, read_result({key: (uri, found[key]) for key, (uri, _) in targets.items()}, request.form))
+        came_of = {key: (self._server_of(uri, named) or "", uri, found[key]) for key, (uri, named) in targets.items()}
+        self._finish(act.key, read_result(came_of, request.form))
         self._over(act.key)
 
     # -- telling --------------------------------------------------------------------------------------------------

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from base64 import b64decode
 from collections.abc import Mapping
+from contextlib import suppress
 
 import msgspec
 import orjson
 
-from motet.calls import Asked, Call, Done, Failed, Json, Outcome, ResourceResult
-from motet.errors import CallCancelled, CallError
+from motet.calls import Asked, Call, Done, Failed, Json, Outcome, ResourceResult, looked_at
+from motet.errors import CallCancelled, CallError, UnusableAnswer
 from motet.workflow.entries import Result, came_of, error_info
 
 
@@ -24,28 +25,30 @@ def dropped(call: Call) -> Result:
 
 def came(outcome: Done | Failed, *, repeatable: bool, parse_json: bool = False) -> Result:
     """What a call's outcome means for its step."""
+    outcome = looked_at(outcome)
     if isinstance(outcome, Failed):
         return came_of(error_info(outcome.error), repeatable=repeatable, attempts=outcome.attempts, took=outcome.took)
     data = outcome.data
     if parse_json and isinstance(data, str) and data.lstrip()[:1] in ("{", "["):
-        try:
+        with suppress(orjson.JSONDecodeError):
             data = orjson.loads(data)
-        except orjson.JSONDecodeError:
-            data = outcome.data
     return Result(status="done", data=data, attempts=outcome.attempts, took=outcome.took)
 
 
-def read_result(found: Mapping[str, tuple[str, Outcome]], form: str) -> Result:
-    """What came of reading one or several addresses: whole, with gaps, or nothing."""
+def read_result(found: Mapping[str, tuple[str, str, Outcome]], form: str) -> Result:
+    """What came of reading one or several addresses (key -> server, URI, outcome): whole, with gaps, or nothing."""
     data: dict[str, Json] = {}
     records: list[dict[str, Json]] = []
     first: CallError | None = None
     attempts, took = 0, 0.0
-    for key, (uri, outcome) in found.items():
+    for key, (server, uri, outcome) in found.items():
         error: CallError | None = None
         match outcome:
             case Done():
-                data[key] = resource_data(outcome)
+                try:
+                    data[key] = resource_data(outcome, server)
+                except UnusableAnswer as unusable:
+                    error = unusable
             case Failed():
                 error = outcome.error
             case Asked():
@@ -85,20 +88,23 @@ def read_result(found: Mapping[str, tuple[str, Outcome]], form: str) -> Result:
     )
 
 
-def resource_data(outcome: Done) -> Json:
-    """A resource's data; binary parts as `{mime_type, size, sha256, blob}` (SEMANTICS §3)."""
+def resource_data(outcome: Done, server: str) -> Json:
+    """A resource's data; binary parts as `{mime_type, size, sha256, blob}` (SEMANTICS §3). Raises UnusableAnswer."""
     reply = outcome.reply
     if not isinstance(reply, ResourceResult) or not any("blob" in part for part in reply.contents):
         return outcome.data
-    values = [_part(part) for part in reply.contents]
+    values = [_part(part, server) for part in reply.contents]
     return values[0] if len(values) == 1 else values
 
 
-def _part(part: dict[str, Json]) -> Json:
+def _part(part: dict[str, Json], server: str) -> Json:
     blob = part.get("blob")
     if not isinstance(blob, str):
         return part.get("text", part)
-    raw = b64decode(blob)
+    try:
+        raw = b64decode(blob)
+    except ValueError:
+        raise UnusableAnswer("its blob is not base64", server=server) from None
     return {
         "mime_type": part.get("mimeType", "application/octet-stream"),
         "size": len(raw),

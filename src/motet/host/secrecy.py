@@ -13,7 +13,7 @@ from typing import cast
 
 import msgspec
 
-from motet.calls import Asked, Question, Reply, ToolResult
+from motet.calls import Asked, Question, Reply
 from motet.config.secrets import Redactor
 from motet.errors import CallError, ProtocolError, ToolError
 from motet.events import AttemptFailed, Emit, Noticed, ServerChanged
@@ -46,9 +46,7 @@ def _plain(reply: Reply, redactor: Redactor) -> Reply:
     plain = redactor.raw(raw)
     if plain == raw:
         return reply
-    if isinstance(reply, ToolResult):
-        return ToolResult(plain, reply.definition)
-    return type(reply)(plain)
+    return reply.rewritten(plain)
 
 
 def plain_error(error: CallError, redactor: Redactor) -> CallError:

@@ -27,14 +27,28 @@ class Reading:
         """Is nothing missing?"""
         return not self.missing
 
+    def looked_at(self) -> Reading:
+        """The same with every resource decoded: a large one that turns out to be unusable is missing."""
+        found: dict[str, ResourceResult] = {}
+        missing = dict(self.missing)
+        for uri, result in self.found.items():
+            try:
+                _ = result.body
+            except CallError as error:
+                missing[uri] = error
+            else:
+                found[uri] = result
+        return Reading(found, missing, self.servers)
+
     def as_context(self, max_bytes: int = 100_000) -> str:
         """One text for a language model: each resource fenced and labelled by server and URI, the missing ones named.
 
         At most `max_bytes` bytes of UTF-8. When the resources do not fit, the long ones are cut, each saying so; when
         not even the labels fit, the text ends early and says how many are left out. No content can close its own fence.
         """
-        missing = "".join(f"Missing: {_line(uri)} ({_line(str(error))})\n" for uri, error in self.missing.items())
-        texts = {uri: result.text or _binary(result) for uri, result in self.found.items()}
+        whole = self.looked_at()
+        missing = "".join(f"Missing: {_line(uri)} ({_line(str(error))})\n" for uri, error in whole.missing.items())
+        texts = {uri: result.text or _binary(result) for uri, result in whole.found.items()}
         sizes = {uri: len(text.encode()) for uri, text in texts.items()}
         frames = sum(
             len(self._part(uri, text, total=sizes[uri] + 1).encode()) - sizes[uri] for uri, text in texts.items()

@@ -17,6 +17,7 @@ from motet.calls import (
     Answer,
     Asked,
     Call,
+    Decode,
     InputRequired,
     Json,
     PromptResult,
@@ -35,6 +36,7 @@ STATE_LIMIT = 256 * 1024
 QUESTIONS_LIMIT = 32
 
 _EMPTY_LIST = msgspec.Raw(b"[]")
+_KINDS: Mapping[str, type[Reply]] = {"resources/read": ResourceResult, "prompts/get": PromptResult}
 
 
 class _Head(msgspec.Struct, rename="camel", gc=False):
@@ -73,44 +75,56 @@ class Reader:
             InputRequired: the server asks something first.
 
         """
-        view = memoryview(raw)
-        if view.nbytes > LARGE:
+        if memoryview(raw).nbytes > LARGE:
             return self._large(call, raw)
+        body = self._loaded(raw)
+        kind = body.get("resultType")
+        if kind is not None and kind != "complete":
+            self._other_kind(call, kind, body)
+        self._shaped(call.method, body)
+        if call.method == "tools/call":
+            return self._tool(call, raw, body)
+        return _KINDS.get(call.method, Reply)(raw, body)
+
+    def _loaded(self, raw: bytes | msgspec.Raw) -> dict[str, Json]:
+        """The decoded result: an object, nested no deeper than we allow."""
+        view = memoryview(raw)
         try:
-            body = orjson.loads(view)
+            body: Json = orjson.loads(view)
         except orjson.JSONDecodeError:
             body = self._repaired(view)
         if type(body) is not dict:
             raise self.unusable("the result is not an object")
-        return self._decoded(call, raw, cast("dict[str, Json]", body), view)
-
-    def _decoded(self, call: Call, raw: msgspec.Raw, body: dict[str, Json], view: memoryview) -> Reply:
-        kind = body.get("resultType")
-        if kind is not None and kind != "complete":
-            self._other_kind(call, kind, body)
-        if view.nbytes > 2 * self._depth and _maybe_deep(bytes(view), self._depth) and _deeper_than(body, self._depth):
+        decoded = cast("dict[str, Json]", body)
+        if view.nbytes > 2 * self._depth and _maybe_deep(view, self._depth) and _deeper_than(decoded, self._depth):
             raise self.unusable(f"the answer is nested deeper than {self._depth}")
-        if call.method == "tools/call":
-            return self._tool(call, raw, body)
-        if call.method == "resources/read":
+        return decoded
+
+    def _shaped(self, method: str, body: dict[str, Json]) -> None:
+        """Hold the parts everybody relies on against what they must be."""
+        if method == "tools/call":
+            if "content" not in body and "structuredContent" in body:
+                body["content"] = []
+            self._list(body, "content")
+            if type(body.get("isError", False)) is not bool:
+                raise self.unusable("isError is neither true nor false")
+        elif method == "resources/read":
             self._list(body, "contents")
-            return ResourceResult(raw, body)
-        if call.method == "prompts/get":
+        elif method == "prompts/get":
             self._list(body, "messages")
-            return PromptResult(raw, body)
-        return Reply(raw, body)
+
+    def _later(self, method: str) -> Decode:
+        """How a large result is decoded once somebody looks."""
+
+        def decode(raw: bytes | msgspec.Raw) -> dict[str, Json]:
+            body = self._loaded(raw)
+            self._shaped(method, body)
+            return body
+
+        return decode
 
     def _tool(self, call: Call, raw: msgspec.Raw, body: dict[str, Json]) -> ToolResult:
-        content = body.get("content", ())
-        if type(content) is not list:
-            if content != () or "structuredContent" not in body:
-                raise self.unusable("the answer of a tool has no list of content")
-            body["content"] = []
-        else:
-            for block in cast("list[object]", content):
-                if type(block) is not dict:
-                    raise self.unusable("a content block is not an object")
-        if body.get("isError") is True:
+        if body.get("isError"):
             raise self.tool_error(call, body)
         definition = call.definition
         if definition is not None and definition.checks_output:
@@ -153,7 +167,7 @@ class Reader:
             raise self.unusable(f"the answer has no list of {key}")
         for part in cast("list[object]", parts):
             if type(part) is not dict:
-                raise self.unusable(f"one of the {key} is not an object")
+                raise self.unusable(f"one entry of {key} is not an object")
 
     def _repaired(self, view: memoryview) -> Json:
         """The same JSON with what strict parsers refuse (broken UTF-8, lone surrogates) replaced."""
@@ -177,15 +191,11 @@ class Reader:
         parts = {"tools/call": head.content, "resources/read": head.contents, "prompts/get": head.messages}
         if call.method in parts and bytes(memoryview(parts[call.method])[:1]) != b"[":
             raise self.unusable("the answer has no list of content")
-        if call.method == "resources/read":
-            return ResourceResult(raw)
-        if call.method == "prompts/get":
-            return PromptResult(raw)
         if call.method != "tools/call":
-            return Reply(raw)
+            return _KINDS.get(call.method, Reply)(raw, decode=self._later(call.method))
         if head.is_error:
             raise self.tool_error(call, {"content": [{"type": "text", "text": "it failed with a very long message"}]})
-        return ToolResult(raw, call.definition)
+        return ToolResult(raw, call.definition, decode=self._later(call.method))
 
     @staticmethod
     def structured(raw: msgspec.Raw) -> msgspec.Raw | msgspec.UnsetType:
@@ -301,7 +311,8 @@ def repaired(text: bytes) -> bytes | None:
     return fixed
 
 
-def _maybe_deep(text: bytes, depth: int) -> bool:
+def _maybe_deep(view: memoryview, depth: int) -> bool:
+    text = bytes(view)
     return text.count(b"[") + text.count(b"{") > depth
 
 

@@ -38,7 +38,7 @@ def command(
     motet call jira.get_issue key=PROJ-42
     motet call github.create_issue title="It breaks" labels:='["bug"]'
     """
-    from motet.calls import Asked, Done, Failed
+    from motet.calls import Asked, Done, Failed, looked_at
     from motet.cli import asking, session
 
     server, name = arguments.address(tool)
@@ -47,7 +47,7 @@ def command(
     async def work() -> tuple[Outcome, bool]:
         ask = asking.asker(yes=yes)
         async with session.connected(session.configured(config), [server], ask=ask, settle=False) as motet:
-            outcome = await motet.attempt(server, name, wanted, timeout=timeout, key=key)
+            outcome = looked_at(await motet.attempt(server, name, wanted, timeout=timeout, key=key))
             return outcome, session.repeatable(motet, server, name, wanted, key)
 
     outcome, repeatable = session.run(work)

@@ -37,7 +37,7 @@ def command(
 
     async def work() -> Reading:
         async with session.connected(session.configured(config), settle=False) as motet:
-            return await motet.read_resources(uris)
+            return (await motet.read_resources(uris)).looked_at()
 
     reading = session.run(work)
     if as_json:
