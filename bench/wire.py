@@ -105,11 +105,7 @@ async def whole(server: dict[str, Any]) -> AsyncGenerator[Once]:
     """Motet as people use it: the orchestrator, with every layer on."""
     async with Orchestrator.from_config({"servers": {"floor": server}}) as motet:
         await motet.call_tool("floor", "echo", {"text": TEXT})
-
-        async def once(tool: str) -> object:
-            return (await motet.call_tool("floor", tool, {"text": TEXT})).content
-
-        yield once
+        yield lambda tool: motet.call_tool("floor", tool, {"text": TEXT})
 
 
 @asynccontextmanager

@@ -61,6 +61,7 @@ from motet.host.secrecy import plain_asked, plain_error, plain_events, plain_lat
 from motet.host.server import HostedServer, invalid
 from motet.upstream.opening import open_connection
 from motet.upstream.supervisor import CLOSE_GRACE, Open, Pace, Supervisor
+from motet.upstream.waiting import clock_of
 
 Authorize = Callable[[Call], None]
 """May this call be made? Raises PolicyRefused when not. Asked after the configured policy."""
@@ -119,8 +120,8 @@ class Host:
     async def __aenter__(self) -> Host:
         """Start every server. Raises the ServerUnavailable of a `required` server that does not come up."""
         loop = asyncio.get_running_loop()
-        self._clock = loop.time
-        self._pace = Pace(loop.time)
+        self._clock = clock_of(loop)
+        self._pace = Pace(self._clock)
         for config in self.config.servers.values():
             self.servers[config.name] = self._hosted(config)
         self._catalog = Catalog({name: server.catalog for name, server in self.servers.items()})

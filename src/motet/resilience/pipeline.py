@@ -105,7 +105,7 @@ class Pipeline:
             try:
                 if self._rooms and (own := self._rooms.get(call.name)) is not None:
                     return await self._attempt_in(own, call)
-                return await self._attempt(call)
+                return await self._attempt(call, now)
             except CallError as error:
                 if failed and isinstance(error, (CircuitOpen, QueueFull)):
                     call.attempts -= 1
@@ -119,6 +119,7 @@ class Pipeline:
                 if wait is None:
                     raise _summed(error, failed) from None
                 await asyncio.sleep(wait)
+                now = self._clock()
 
     async def _attempt_in(self, own: Room[asyncio.Future[None]], call: Call) -> Reply:
         """A limit of its own for one tool, taken first, so that who waits for it holds nobody else's place."""
@@ -126,19 +127,19 @@ class Pipeline:
         if not own.enter():
             await _turn(call, own)
         try:
-            return await self._attempt(call)
+            return await self._attempt(call, self._clock())
         finally:
             _leave(own)
 
-    async def _attempt(self, call: Call) -> Reply:
+    async def _attempt(self, call: Call, now: float) -> Reply:
         """One attempt: the breaker is asked, then a place, the breaker's permit, the attempt's own bound, the wire."""
         breaker, room = self.breaker, self.room
         if breaker.state != "closed":
             self._admitted(call)
         if not room.enter():
             await _turn(call, room)
-        try:
             now = self._clock()
+        try:
             before = breaker.state
             permit = breaker.admit(now)
             if permit is None:

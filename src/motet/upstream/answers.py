@@ -75,49 +75,54 @@ class Reader:
             InputRequired: the server asks something first.
 
         """
-        if memoryview(raw).nbytes > LARGE:
+        view = memoryview(raw)
+        if view.nbytes > LARGE:
             return self._large(call, raw)
-        body = self._loaded(raw)
+        body = self._loaded(view)
         kind = body.get("resultType")
         if kind is not None and kind != "complete":
             self._other_kind(call, kind, body)
-        self._shaped(call.method, body)
         if call.method == "tools/call":
+            self._tool_shaped(body)
             return self._tool(call, raw, body)
+        self._shaped(call.method, body)
         return _KINDS.get(call.method, Reply)(raw, body)
 
-    def _loaded(self, raw: bytes | msgspec.Raw) -> dict[str, Json]:
+    def _loaded(self, view: memoryview) -> dict[str, Json]:
         """The decoded result: an object, nested no deeper than we allow."""
-        view = memoryview(raw)
         try:
             body: Json = orjson.loads(view)
         except orjson.JSONDecodeError:
             body = self._repaired(view)
-        if type(body) is not dict:
+        if body.__class__ is not dict:  # as `type(body)`, which would want a cast: a call, for every answer
             raise self.unusable("the result is not an object")
-        decoded = cast("dict[str, Json]", body)
-        if view.nbytes > 2 * self._depth and _maybe_deep(view, self._depth) and _deeper_than(decoded, self._depth):
+        if view.nbytes > 2 * self._depth and _maybe_deep(view, self._depth) and _deeper_than(body, self._depth):
             raise self.unusable(f"the answer is nested deeper than {self._depth}")
-        return decoded
+        return body
 
     def _shaped(self, method: str, body: dict[str, Json]) -> None:
         """Hold the parts everybody relies on against what they must be."""
         if method == "tools/call":
-            if "content" not in body and "structuredContent" in body:
-                body["content"] = []
-            self._list(body, "content")
-            if type(body.get("isError", False)) is not bool:
-                raise self.unusable("isError is neither true nor false")
+            self._tool_shaped(body)
         elif method == "resources/read":
-            self._list(body, "contents")
+            self._objects(body.get("contents"), "contents")
         elif method == "prompts/get":
-            self._list(body, "messages")
+            self._objects(body.get("messages"), "messages")
+
+    def _tool_shaped(self, body: dict[str, Json]) -> None:
+        content = body.get("content")
+        if content is None and "structuredContent" in body and "content" not in body:
+            body["content"] = content = []
+        self._objects(content, "content")
+        failed = body.get("isError")
+        if failed is not None and failed is not True and failed is not False:
+            raise self.unusable("isError is neither true nor false")
 
     def _later(self, method: str) -> Decode:
         """How a large result is decoded once somebody looks."""
 
         def decode(raw: bytes | msgspec.Raw) -> dict[str, Json]:
-            body = self._loaded(raw)
+            body = self._loaded(memoryview(raw))
             self._shaped(method, body)
             return body
 
@@ -161,13 +166,12 @@ class Reader:
             data=body.get("structuredContent"),
         )
 
-    def _list(self, body: dict[str, Json], key: str) -> None:
-        parts = body.get(key)
-        if type(parts) is not list:
-            raise self.unusable(f"the answer has no list of {key}")
-        for part in cast("list[object]", parts):
+    def _objects(self, parts: Json, what: str) -> None:
+        if parts.__class__ is not list:
+            raise self.unusable(f"the answer has no list of {what}")
+        for part in parts:
             if type(part) is not dict:
-                raise self.unusable(f"one entry of {key} is not an object")
+                raise self.unusable(f"one entry of {what} is not an object")
 
     def _repaired(self, view: memoryview) -> Json:
         """The same JSON with what strict parsers refuse (broken UTF-8, lone surrogates) replaced."""

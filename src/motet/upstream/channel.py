@@ -9,6 +9,7 @@ exchange ──► waiting ──answer──► settled
 from __future__ import annotations
 
 import asyncio
+from math import inf
 
 import msgspec
 import orjson
@@ -76,9 +77,12 @@ class Channel:
         """
         if self._gone is not None:
             raise ServerUnavailable(self._gone, server=self._name, reason="exited")
-        self._waiting[ident] = answer = Waiter(call, loop=self._loop)
+        self._waiting[ident] = answer = Waiter(loop=self._loop)
+        answer.call = call
         if until is not None:
-            self._deadlines.set(ident, until)
+            answer.until = until
+            if until < self._deadlines.next:
+                self._deadlines.look_at(until)
         return answer
 
     def _settle(self, ident: Ident | None, error: CallError) -> None:
@@ -183,6 +187,6 @@ class Channel:
                 self._settle(ident, ServerUnavailable(self._gone, server=self._name, reason="exited"))
             else:
                 self._settle(ident, ConnectionLost(self._gone, server=self._name))
-        self._deadlines.clear()
+        self._deadlines.look_at(inf)
         if not self.closed.done():
             self.closed.set_result(self._gone)

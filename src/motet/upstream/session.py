@@ -35,6 +35,7 @@ from motet.upstream.link import Ident, Link, encode
 from motet.upstream.mirror import HeaderMap, call_headers
 from motet.upstream.negotiation import Negotiation
 from motet.upstream.sanitise import clean, clean_line, clean_tree
+from motet.upstream.waiting import clock_of
 
 INSTRUCTIONS_LIMIT = 20_000
 """Characters of a server's instructions that are kept."""
@@ -71,6 +72,7 @@ class Session:
         self._config = config
         self._name = config.name
         self._loop = asyncio.get_running_loop()
+        self._clock = clock_of(self._loop)
         self._reader = reader
         self._on_changed = on_changed
         self._emit = emit
@@ -141,52 +143,51 @@ class Session:
     async def _faulty(self, fault: _faults.Fault, call: Call) -> Reply:
         return await fault(call, self._attempt)
 
-    async def _attempt(self, call: Call) -> Reply:
+    async def _attempt(self, call: Call, *, carries_on: bool = True) -> Reply:
+        """One request and its answer; with `carries_on`, also the rounds in which the server asks nothing."""
         call.written = False
         until = call.attempt_deadline
-        now = self._loop.time()
+        now = self._clock()
         if until is None:
             until = now + self._config.timeout.tools.get(call.name, self._config.timeout.call)
         elif until <= now:
             raise DeadlineExceeded("its time was over before anything was sent", server=self._name, sent="no")
         if call.fence is not None and not call.fence():
             raise Fenced("its run may be another process's by now", server=self._name)
-        try:
-            return await self._round(call, until)
-        except InputRequired as need:
-            if need.asked.questions:
-                raise
-            return await self._carry_on(call, need.asked, until)
-        except DeadlineExceeded:
-            self._suspect()
-            raise
-
-    async def _round(self, call: Call, until: float) -> Reply:
-        """One request and its answer. Raises CallError, or InputRequired."""
         self._ids = ident = self._ids + 1
-        if call.method == "tools/call" and call.round is None and call.meta is None and not self._watches(call):
-            prefix = self._prefixes.get(call.name) or self._prefix(call.name)
-            try:
-                arguments = orjson.dumps(call.arguments)
-            except TypeError:
-                arguments = self._plain(call)
-            message = b'{"jsonrpc":"2.0","id":%d%b%b%b' % (ident, prefix, arguments, self._suffix)
-        else:
-            message = self._message_of(call, ident, until)
+        message = self._message_of(call, ident, until)
         link = self._link
         headers = self._headers_of(call) if link.wants_headers else None
         try:
             raw = await link.exchange(ident, message, until, call, headers)
+            reply = self._reader.reply(call, raw)
+            if reply.undecoded and call.definition is not None and call.definition.checks_output:
+                await check_large(self._reader, call, raw, until=until)
+            return reply
+        except InputRequired as need:
+            if need.asked.questions or not carries_on:
+                raise
+            asked = need.asked
+        except DeadlineExceeded:
+            self._suspect()
+            raise
         except asyncio.CancelledError:
             link.abandon(ident, "cancelled")
             raise
         finally:
             if self._progress:
                 self._forget_progress(ident)
-        reply = self._reader.reply(call, raw)
-        if call.definition is not None and reply.undecoded and call.definition.checks_output:
-            await check_large(self._reader, call, raw, until=until)
-        return reply
+        return await self._carry_on(call, asked, until)
+
+    def _message_of(self, call: Call, ident: int, until: float) -> bytes:
+        if call.method != "tools/call" or call.round is not None or call.meta is not None or self._watches(call):
+            return self._full_message_of(call, ident, until)
+        prefix = self._prefixes.get(call.name) or self._prefix(call.name)
+        try:
+            arguments = orjson.dumps(call.arguments)
+        except TypeError:
+            arguments = self._plain(call)
+        return b'{"jsonrpc":"2.0","id":%d%b%b%b' % (ident, prefix, arguments, self._suffix)
 
     def _watches(self, call: Call) -> bool:
         return call.on_progress is not None or self._config.timeout.idle is not None
@@ -209,7 +210,7 @@ class Session:
         except (TypeError, ValueError, RecursionError) as why:
             raise InvalidArguments(f"the arguments are not JSON: {clean_line(why)}", server=self._name) from None
 
-    def _message_of(self, call: Call, ident: int, until: float) -> bytes:
+    def _full_message_of(self, call: Call, ident: int, until: float) -> bytes:
         """The message of a call that has more to it than a name and arguments."""
         params: dict[str, Json]
         if call.method == "resources/read":
@@ -244,13 +245,13 @@ class Session:
         """The server wants to be called again with its state and asks nothing: do so, a bounded number of times."""
         pause = 0.05
         for _ in range(STATE_ROUNDS):
-            if self._loop.time() + pause >= until:
+            if self._clock() + pause >= until:
                 raise DeadlineExceeded("no final answer in time", server=self._name)
             await asyncio.sleep(pause)
             pause = min(2 * pause, 1.0)
-            again = msgspec.structs.replace(call, round=Round({}, asked.state))
+            again = msgspec.structs.replace(call, round=Round({}, asked.state), attempt_deadline=until)
             try:
-                return await self._round(again, until)
+                return await self._attempt(again, carries_on=False)
             except InputRequired as need:
                 if need.asked.questions:
                     raise
@@ -271,7 +272,7 @@ class Session:
         patience = SILENCE * self._config.timeout.call  # it may be busy, and single-minded
         method = "server/discover" if self._modern else "ping"
         try:
-            await self._request(method, {}, until=self._loop.time() + patience)
+            await self._request(method, {}, until=self._clock() + patience)
         except DeadlineExceeded:
             if self._link.received == before and not self._link.closed.done():
                 self._link.fail(f"the server has stopped answering: not a word for {patience:g} s")
@@ -284,7 +285,7 @@ class Session:
 
     def _idle_timer(self, ident: Ident, until: float) -> asyncio.TimerHandle | None:
         idle = self._config.timeout.idle
-        if idle is None or self._loop.time() + idle >= until:
+        if idle is None or self._clock() + idle >= until:
             return None
         return self._loop.call_later(idle, self._link.expire, ident, f"no progress for {idle:g} s")
 
@@ -338,7 +339,7 @@ class Session:
 
     def noticed(self, what: str, message: str) -> None:
         """Tell observers, at most once a second for each kind of thing; what was left out is counted."""
-        now = self._loop.time()
+        now = self._clock()
         last, skipped = self._notices.get(what, (-NOTICE_EVERY, 0))
         if now - last < NOTICE_EVERY:
             self._notices[what] = (last, skipped + 1)
@@ -428,7 +429,7 @@ class Session:
     async def list_all(self, *, deadline: float) -> Listing:
         """All lists the server has, bounded in pages, entries and bytes. Raises CallError when `tools/list` fails."""
         # a server that is silent about its lesser lists must not hold up the use of its tools
-        lesser = min(deadline, self._loop.time() + LESSER_LISTS)
+        lesser = min(deadline, self._clock() + LESSER_LISTS)
         made, maps = await listing.collect(
             lambda method, params: self._request(method, params, until=deadline if method == "tools/list" else lesser),
             self._reader,
@@ -468,7 +469,7 @@ class Session:
         pause, number = LISTEN_PAUSE, 0
         while not self._link.closed.done():
             number += 1
-            began = self._loop.time()
+            began = self._clock()
             try:
                 await self._request("subscriptions/listen", params, until=None, ident=f"listen-{number}")
             except ProtocolError as error:
@@ -477,7 +478,7 @@ class Session:
             except CallError:
                 pass
             await asyncio.sleep(pause)
-            pause = LISTEN_PAUSE if self._loop.time() - began > LISTEN_LONG else min(pause * 2, LISTEN_PAUSE_CAP)
+            pause = LISTEN_PAUSE if self._clock() - began > LISTEN_LONG else min(pause * 2, LISTEN_PAUSE_CAP)
             self._changed(*kinds)
 
     def _text(self, said: object) -> str:
