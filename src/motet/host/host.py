@@ -333,7 +333,7 @@ class Host:
             round=round,
         )
         if method == "tools/call":
-            self._tool_call(hosted, call)
+            self._decide(hosted, self._tool(hosted, name), call)
         else:
             call.repeatable = call.read_only = True
             if method == "prompts/get":
@@ -342,18 +342,21 @@ class Host:
             self._authorize(call)
         return call
 
-    def _tool_call(self, hosted: HostedServer, call: Call) -> None:
-        self._decide(hosted, self._tool(hosted, call.name), call)
-
     def _decide(self, hosted: HostedServer, tool: Tool | None, call: Call) -> None:
         """Policy, key and arguments; what the call may do twice. Raises PolicyRefused or InvalidArguments."""
         rules = hosted.allowed(call.name)
         if rules.key_argument is not None and call.key is not None:
             call.arguments.setdefault(rules.key_argument, call.key)
         if tool is not None:
-            self._check(hosted, tool, call)
+            if tool.name in hosted.changed:
+                hosted.refuse_changed(tool.name)
+            if found := tool.problems(call.arguments):
+                raise invalid(hosted.name, tool.name, found)
+            call.definition = tool
         call.read_only = rules.read_only
-        call.repeatable = rules.repeatable or keyed(rules.key_argument, call.arguments)
+        call.repeatable = rules.repeatable or (
+            rules.key_argument is not None and keyed(rules.key_argument, call.arguments)
+        )
 
     def _tool(self, hosted: HostedServer, name: str) -> Tool | None:
         """The tool; None when its server will tell soon. Raises UnknownAddress, ToolChanged or ServerUnavailable."""
@@ -367,13 +370,6 @@ class Host:
         if name in hosted.accepted and hosted.catalog.stale is None:
             raise ToolChanged(f"`{name}` is no longer offered", server=hosted.name)
         return self._catalog.tool(hosted.name, name)
-
-    def _check(self, hosted: HostedServer, tool: Tool, call: Call) -> None:
-        hosted.refuse_changed(tool.name)
-        found = tool.problems(call.arguments)
-        if found:
-            raise invalid(hosted.name, tool.name, found)
-        call.definition = tool
 
     def _prompt_call(self, hosted: HostedServer, call: Call) -> None:
         if not hosted.catalog.known:

@@ -51,7 +51,7 @@ def idempotent(config: ServerConfig, tool: Tool | None, name: str) -> bool:
     return hinted or matches(name, config.retry.idempotent)
 
 
-def keyed(argument: str | None, arguments: Mapping[str, Json]) -> bool:
+def keyed(argument: str, arguments: Mapping[str, Json]) -> bool:
     """Do these arguments carry an idempotency key?"""
-    value: Json = arguments.get(argument) if argument is not None else None
+    value: Json = arguments.get(argument)
     return isinstance(value, str | int) and value != "" and not isinstance(value, bool)
