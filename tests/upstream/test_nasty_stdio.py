@@ -6,7 +6,7 @@ import asyncio
 import json
 import sys
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import msgspec
 import pytest
@@ -470,6 +470,9 @@ for line in sys.stdin:
     elif fault == "closes_output":
         os.close(1)
         time.sleep(60)
+    elif fault == "closes_input":
+        os.close(0)
+        time.sleep(60)
     elif fault == "stops":
         os.kill(os.getpid(), signal.SIGSTOP)
     elif fault == "null":
@@ -498,7 +501,8 @@ MORE_FAULTS = [
     ("null", "unusable_answer", True),
     ("other_id", "timeout", True),
     ("half_a_line", "connection_lost", False),
-    ("closes_output", "connection_lost", False),  # in a namespace it shows as silence: bwrap holds the pipe too
+    ("closes_output", "connection_lost", False),
+    ("closes_input", "connection_lost", False),
     ("stops", "timeout", False),
 ]
 
@@ -513,10 +517,13 @@ async def answer_or_kind(connection: Connection, name: str) -> str:
     return reply.text
 
 
+@pytest.mark.parametrize("reap", ["auto", "group"])
 @pytest.mark.parametrize(("fault", "outcome", "lives"), MORE_FAULTS, ids=[row[0] for row in MORE_FAULTS])
-async def test_more_faults_than_the_bench_has(bench: Bench, fault: str, outcome: str, lives: bool) -> None:
+async def test_more_faults_than_the_bench_has(
+    bench: Bench, fault: str, outcome: str, lives: bool, reap: Literal["auto", "group"]
+) -> None:
     transport = StdioTransport(sys.executable, (str(bench.script("more.py", _MORE)),), {"NASTY_RUN": bench.run})
-    config = replace(bench.config("s00"), transport=transport, timeout=Timeouts(call=0.5), reap="group")
+    config = replace(bench.config("s00"), transport=transport, timeout=Timeouts(call=0.5), reap=reap)
     connection = await bench.open(config)
     assert await answer_or_kind(connection, fault) == outcome
     if lives:

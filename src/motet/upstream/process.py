@@ -39,6 +39,10 @@ INHERITED = (
 """All that a server gets of our environment, with `LC_*`."""
 
 _BWRAP = ("--dev-bind", "/", "/", "--proc", "/proc", "--unshare-pid", "--die-with-parent", "--new-session", "--")
+_APART = ("/bin/sh", "-c", 'exec "$@" 3<&0 4>&1 </dev/null >/dev/null', "sh")
+_TOGETHER = ("/bin/sh", "-c", 'exec "$@" <&3 >&4 3<&- 4>&-', "sh")
+"""bwrap keeps its own stdin and stdout open, and no other descriptor, as long as the namespace lives. So it gets the
+server's ends of our pipes under other numbers: a server that closes its output, or its input, is then seen to."""
 _POLL = 0.01
 
 
@@ -71,7 +75,7 @@ async def wrap_for(config: ServerConfig) -> Wrap:
     if config.reap in ("auto", "bwrap"):
         bwrap = shutil.which("bwrap")
         if bwrap is not None and await _namespaces_work(bwrap):
-            return Wrap((bwrap, *_BWRAP), "namespace")
+            return Wrap((*_APART, bwrap, *_BWRAP, *_TOGETHER), "namespace")
         if config.reap == "bwrap":
             raise ServerUnavailable(
                 'reap = "bwrap" was asked for, but bwrap is missing or may not make a pid namespace here',
