@@ -12,7 +12,7 @@ from host.host_kit import Bench, none_left
 from motet.config.model import Config, HttpTransport, ServerConfig, StdioTransport, Timeouts
 from motet.host.exposure import exposure
 from motet.host.host import Host
-from motet.upstream.supervisor import LONGEST_PAUSE, Pace
+from motet.upstream.pace import LONGEST_PAUSE, Pace
 from resilience.virtual_time import run
 
 
@@ -53,16 +53,49 @@ def test_processes_are_started_one_after_the_other_with_pauses() -> None:
     run(main())
 
 
-def test_who_gives_up_waiting_for_its_turn_holds_nobody() -> None:
+def test_who_was_never_started_comes_before_who_is_started_again() -> None:
+    async def main() -> None:
+        pace, turns = Pace(asyncio.get_running_loop().time), list[str]()
+
+        async def start(name: str, *, again: bool) -> None:
+            await pace.turn(again=again)
+            turns.append(name)
+
+        async with asyncio.TaskGroup() as group:
+            for name in ("one", "dead", "two", "dead too", "three"):
+                group.create_task(start(name, again=name.startswith("dead")))
+        assert turns == ["one", "two", "three", "dead", "dead too"]
+
+    run(main())
+
+
+@pytest.mark.parametrize("leaves", [0, 1, 2])
+def test_who_gives_up_waiting_for_its_turn_holds_nobody(leaves: int) -> None:
     async def main() -> None:
         pace = Pace(asyncio.get_running_loop().time)
         await pace.turn()
-        waiting = [asyncio.create_task(pace.turn()) for _ in range(3)]
+        waiting = [asyncio.create_task(pace.turn(again=again)) for again in (False, True, False)]
         await asyncio.sleep(0)
-        waiting[0].cancel()
+        waiting[leaves].cancel()
         await asyncio.wait(waiting)
-        assert [task.cancelled() for task in waiting] == [True, False, False]
+        assert [task.cancelled() for task in waiting] == [number == leaves for number in range(3)]
         await pace.turn()
+
+    run(main())
+
+
+def test_who_gives_up_at_its_very_turn_hands_it_on() -> None:
+    async def main() -> None:
+        pace = Pace(asyncio.get_running_loop().time)
+        await pace.turn()
+        first, second = asyncio.create_task(pace.turn()), asyncio.create_task(pace.turn())
+        await asyncio.sleep(0)
+        pace._next()
+        first.cancel()
+        await asyncio.wait([first, second])
+        assert (first.cancelled(), second.cancelled()) == (True, False)
+
+    run(main())
 
     run(main())
 

@@ -60,7 +60,8 @@ from motet.host.policy import keyed
 from motet.host.secrecy import plain_asked, plain_error, plain_events, plain_late, plain_reply
 from motet.host.server import HostedServer, invalid
 from motet.upstream.opening import open_connection
-from motet.upstream.supervisor import CLOSE_GRACE, Open, Pace, Supervisor
+from motet.upstream.pace import Pace
+from motet.upstream.supervisor import CLOSE_GRACE, Open, Supervisor
 from motet.upstream.waiting import clock_of
 
 Authorize = Callable[[Call], None]

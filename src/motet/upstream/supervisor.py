@@ -31,6 +31,7 @@ from motet.upstream import _faults
 from motet.upstream.connection import Connection, ListKind, OnChanged
 from motet.upstream.offers import read_listing
 from motet.upstream.opening import open_connection
+from motet.upstream.pace import Pace
 from motet.upstream.sanitise import clean
 
 REFRESH_EVERY = 1.0
@@ -41,8 +42,6 @@ AUTH_EVERY = 300.0
 """Seconds between two looks at a server that wanted credentials."""
 NOTICE_WITHIN = 0.02
 """Seconds for a connection that refused a call to turn out to be gone."""
-LONGEST_PAUSE = 0.05
-"""Seconds between two starts, at most."""
 CLOSE_GRACE = 2.0
 """Seconds over its own bound that closing a connection may take before it is given up."""
 
@@ -77,27 +76,6 @@ class Owner(Protocol):
     def review(self, call: Call) -> None:
         """The tool is not the one the call was made for: correct `call.definition`, or raise the CallError."""
         ...
-
-
-class Pace:
-    """Starting a process holds the event loop for milliseconds: one start at a time, and as long a pause after each.
-
-    Shared by all servers of a host, so that five hundred starts, or a storm of restarts, leave half of the loop's time
-    to everybody else.
-    """
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._free = asyncio.Lock()
-
-    async def turn(self) -> None:
-        """Returns when it is the caller's turn to start a process, which it does before it next waits."""
-        await self._free.acquire()
-        began = self._clock()
-        asyncio.get_running_loop().call_soon(self._started, began)
-
-    def _started(self, began: float) -> None:
-        asyncio.get_running_loop().call_later(min(self._clock() - began, LONGEST_PAUSE), self._free.release)
 
 
 class Supervisor:
@@ -356,7 +334,7 @@ class Supervisor:
         self._look_again_at = None
         self._set("connecting", self.reason if self.state in ("down", "parked") else "")
         if isinstance(self.config.transport, StdioTransport):
-            await self._pace.turn()
+            await self._pace.turn(again=self.error is not None)
         self.begun = True
         self._restarts.started(self._clock())
         deadline = self._clock() + self.config.timeout.connect
