@@ -19,6 +19,7 @@ import pytest
 from motet.calls import Answer, Ask, Call, Question
 from motet.config.model import HttpTransport, OAuth, ServerConfig
 from motet.errors import NeedsAuth
+from motet.upstream import oauth
 from motet.upstream.opening import open_connection
 from upstream.bench import Bench, soon
 from upstream.faulty_http import Answered, FaultyHttp, Request, done
@@ -155,13 +156,31 @@ async def test_nobody_there_to_log_in_is_needs_auth(bench: Bench) -> None:
                 await bench.open(config(server), ask=ask)
 
 
-async def test_a_person_who_takes_too_long_is_needs_auth(bench: Bench) -> None:
+async def test_a_person_who_takes_too_long_is_needs_auth(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     async def ponders(question: Question) -> Answer | None:
         return Answer("accept")  # and never opens the page
 
+    monkeypatch.setattr(oauth, "LOGIN_PATIENCE", 0.5)
     async with authority() as (_, server):
         with pytest.raises(NeedsAuth, match="in time"):
-            await bench.open(config(server), ask=ponders, within=1.5)
+            await bench.open(config(server), ask=ponders)
+
+
+async def test_a_persons_time_is_not_the_connections(bench: Bench) -> None:
+    robot = Robot()
+
+    async def fetches_the_phone_first(question: Question) -> Answer:
+        loop = asyncio.get_running_loop()
+        while loop.time() <= deadline:  # noqa: ASYNC110 - it is the clock that is waited for
+            await asyncio.sleep(0.01)
+        return await robot(question)
+
+    async with authority() as (rules, server):
+        deadline = soon(0.5)
+        connection = await bench.open(config(server), within=0.5, ask=fetches_the_phone_first)
+        await connection.send(request())
+        assert rules.granted == ["authorization_code"]
+        await connection.close(within=2)
 
 
 async def test_an_authorization_server_that_talks_nonsense_is_needs_auth(bench: Bench) -> None:

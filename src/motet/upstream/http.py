@@ -9,18 +9,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 import msgspec
 import orjson
 
-from motet.calls import Ask, Call, Json
+from motet.calls import Call, Json
 from motet.config.model import ServerConfig
 from motet.errors import CallError, ConnectionLost, DeadlineExceeded, NeedsAuth, ServerUnavailable
 from motet.upstream.answers import Reader
-from motet.upstream.http_door import ERROR_BODY, SESSION, Auth, HttpDoor, Mark, Refused, SessionEnded, credentials
+from motet.upstream.credentials import Auth
+from motet.upstream.http_door import ERROR_BODY, SESSION, HttpDoor, Mark, Refused, SessionEnded
 from motet.upstream.link import Envelope, Ident, Peer, loads
 from motet.upstream.sse import EventTooLong, Parser
 
@@ -39,7 +39,7 @@ class _Cursor:
 
 
 class HttpLink:
-    """Made by `HttpLink.connect`."""
+    """A link to one server's URL. Making it sends nothing; it raises ServerUnavailable for a URL HTTP cannot reach."""
 
     transport = "http"
     wants_headers = True
@@ -59,18 +59,6 @@ class HttpLink:
         self.closed: asyncio.Future[str] = self._loop.create_future()
         self.received = 0
         self._door = HttpDoor(config, reader, auth)
-
-    @classmethod
-    async def connect(
-        cls, config: ServerConfig, peer: Peer, reader: Reader, *, ask: Ask | None, memory: Path | None
-    ) -> HttpLink:
-        """A link to the server's URL; nothing is sent yet.
-
-        Raises:
-            ServerUnavailable: (reason `connect`) the URL is none that HTTP can reach.
-
-        """
-        return cls(config, peer, reader, await credentials(config, ask=ask, memory=memory))
 
     @property
     def details(self) -> Mapping[str, Json]:
@@ -159,7 +147,9 @@ class HttpLink:
                 return await self._once(message, mark, sent)
             except Refused as refused:
                 auth = self._door.auth
-                if last or auth is None or not await auth.renew(refused.status, refused.challenge, sent):
+                if last or auth is None:
+                    raise self._door.needs_auth(refused) from None
+                if not await auth.renew(refused.status, refused.challenge, sent, in_place=isinstance(mark, Call)):
                     raise self._door.needs_auth(refused) from None
                 mark.written = False
         raise AssertionError("unreachable")

@@ -20,9 +20,8 @@ import zlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from time import time  # noqa: TID251 - `Retry-After` may be a date
-from typing import Any, Protocol, cast
+from typing import Any, cast
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
@@ -30,10 +29,11 @@ import msgspec
 from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
-from motet.calls import Ask, Call
+from motet.calls import Call
 from motet.config.model import HttpTransport, ServerConfig
 from motet.errors import CallError, ConnectionLost, NeedsAuth, ProtocolError, RateLimited, ServerUnavailable
 from motet.upstream.answers import Reader, repaired
+from motet.upstream.credentials import Auth
 from motet.upstream.link import Envelope, read_envelope
 from motet.upstream.sanitise import clean_line
 
@@ -47,27 +47,6 @@ INFLATE_SLICE = 64 * 1024
 
 _ACCEPT = "application/json, text/event-stream"
 SESSION = "mcp-session-id"
-
-
-class Auth(Protocol):
-    """Credentials for one server; never shared, never logged."""
-
-    async def headers(self) -> Mapping[str, str]:
-        """What to send along. Raises CallError."""
-        ...
-
-    async def renew(self, status: int, challenge: str, used: Mapping[str, str]) -> bool:
-        """After a 401 or 403: True when it is worth trying again with fresh `headers()`. Raises CallError."""
-        ...
-
-    @property
-    def asking(self) -> bool:
-        """Is somebody being asked to log in right now?"""
-        ...
-
-    async def close(self) -> None:
-        """Let go of what it holds."""
-        ...
 
 
 class Mark:
@@ -284,16 +263,6 @@ class HttpDoor:
         if not mark.written:
             return self._unreachable(f"cannot connect: {said}")
         return ConnectionLost(f"the connection broke: {said}", server=self._name)
-
-
-async def credentials(config: ServerConfig, *, ask: Ask | None, memory: Path | None) -> Auth | None:
-    """How to log in, when the configuration says so."""
-    transport = cast("HttpTransport", config.transport)
-    if transport.auth is None:
-        return None
-    from motet.upstream.oauth import SdkOAuth
-
-    return SdkOAuth(config, ask=ask, memory=memory)
 
 
 def retry_after(header: str | None, now: float) -> float | None:

@@ -9,19 +9,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 import msgspec
 from yarl import URL
 
-from motet.calls import Ask, Call, Json
+from motet.calls import Call, Json
 from motet.config.model import ServerConfig
 from motet.errors import CallError, ServerUnavailable
 from motet.upstream.answers import Reader
 from motet.upstream.channel import Channel
-from motet.upstream.http_door import ERROR_BODY, Auth, HttpDoor, Mark, Refused, credentials
+from motet.upstream.credentials import Auth
+from motet.upstream.http_door import ERROR_BODY, HttpDoor, Mark, Refused
 from motet.upstream.link import Ident, Peer
 from motet.upstream.sanitise import clean_line
 from motet.upstream.sse import Event, EventTooLong, Parser
@@ -43,11 +43,9 @@ class SseLink(Channel):
         self._tasks: set[asyncio.Task[None]] = set()
 
     @classmethod
-    async def connect(
-        cls, config: ServerConfig, peer: Peer, reader: Reader, *, ask: Ask | None, memory: Path | None
-    ) -> SseLink:
+    async def connect(cls, config: ServerConfig, peer: Peer, reader: Reader, auth: Auth | None) -> SseLink:
         """Open the stream and wait until it names its endpoint. Bounded by the caller. Raises CallError."""
-        link = cls(config, peer, reader, await credentials(config, ask=ask, memory=memory))
+        link = cls(config, peer, reader, auth)
         link._spawn(link._listen())
         try:
             await link._endpoint
@@ -118,7 +116,7 @@ class SseLink(Channel):
             auth = self._door.auth
             if not isinstance(complaint, Refused) or auth is None or not again:
                 raise complaint
-            if not await auth.renew(complaint.status, complaint.challenge, sent):
+            if not await auth.renew(complaint.status, complaint.challenge, sent, in_place=isinstance(mark, Call)):
                 raise complaint
 
     async def _headers(self) -> dict[str, str]:
@@ -132,16 +130,17 @@ class SseLink(Channel):
         reason = "the event stream has ended"
         mark = Mark()
         try:
-            headers = {**await self._headers(), "accept": "text/event-stream"}
-            async with self._door.ask("GET", headers) as response:
-                kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-                if response.status != 200 or kind != "text/event-stream":
-                    raise await self._door.complaint(response, kind)
-                parser = Parser(self._cap)
-                async for chunk in self._door.chunks(response):
-                    self.received += 1
-                    for event in parser.feed(chunk):
-                        self._event(event)
+            for again in (True, False):
+                headers = {**await self._headers(), "accept": "text/event-stream"}
+                try:
+                    await self._heard(headers)
+                    break
+                except Refused as refused:
+                    auth = self._door.auth
+                    if auth is None or not again:
+                        raise
+                    if not await auth.renew(refused.status, refused.challenge, headers, in_place=False):
+                        raise
         except Refused as refused:
             self._unreached(self._door.needs_auth(refused))
         except CallError as error:
@@ -155,6 +154,17 @@ class SseLink(Channel):
             self._unreached(error)
         self._unreached(ServerUnavailable(reason, server=self._name, reason="connect"))
         self._end(reason)
+
+    async def _heard(self, headers: Mapping[str, str]) -> None:
+        async with self._door.ask("GET", headers) as response:
+            kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+            if response.status != 200 or kind != "text/event-stream":
+                raise await self._door.complaint(response, kind)
+            parser = Parser(self._cap)
+            async for chunk in self._door.chunks(response):
+                self.received += 1
+                for event in parser.feed(chunk):
+                    self._event(event)
 
     def _unreached(self, error: CallError) -> None:
         if not self._endpoint.done():

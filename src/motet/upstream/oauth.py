@@ -30,6 +30,7 @@ from pydantic import AnyUrl, ValidationError
 from motet.calls import Ask, Question
 from motet.config.model import HttpTransport, OAuth, ServerConfig
 from motet.errors import CallError, NeedsAuth, ServerUnavailable
+from motet.upstream.credentials import LoginNeeded
 from motet.upstream.sanitise import clean, clean_line
 
 LOGIN_PATIENCE = 300.0
@@ -106,12 +107,15 @@ class SdkOAuth:
         self._ask = ask
         self._tokens = TokenFile(config, memory)
         self._door: socket.socket | None = None
+        self._port = 0
         self._desk: asyncio.Server | None = None
         self._came: asyncio.Future[AuthorizationCodeResult] | None = None
         self._provider = self._make_provider()
         self._bearer: dict[str, str] = {}
         self._tried = False
         self._refreshed: str | None = None
+        self._wanted: tuple[int, str] = (401, "")
+        """The refusal that somebody has to log in for."""
         self.asking = False
         """Is somebody being asked to log in, or was when the time was over?"""
         self._lock = asyncio.Lock()
@@ -127,7 +131,7 @@ class SdkOAuth:
                     self._tried = True
         return self._bearer
 
-    async def renew(self, status: int, challenge: str, used: Mapping[str, str]) -> bool:
+    async def renew(self, status: int, challenge: str, used: Mapping[str, str], *, in_place: bool) -> bool:
         """After a 401 or 403: refresh, else log in. True when it is worth trying again."""
         if status == 403 and "insufficient_scope" not in challenge:
             return False
@@ -142,8 +146,17 @@ class SdkOAuth:
                 if self._bearer and self._bearer.get("authorization") != before:
                     self._refreshed = self._bearer["authorization"]
                     return True
+            if not in_place and self._ask is not None and self._settings.grant != "client_credentials":
+                self._wanted = (status, challenge)
+                raise LoginNeeded(self._config.name, self)
             self._bearer = await self._drive(status, challenge)
             return bool(self._bearer)
+
+    async def login(self) -> None:
+        """Ask somebody to log in."""
+        async with self._lock:
+            self._bearer = await self._drive(*self._wanted)
+            self._tried = True
 
     async def close(self) -> None:
         """Let go of the port that a login would come back to."""
@@ -245,30 +258,36 @@ class SdkOAuth:
         if self._ask is None:
             return f"http://{_LOOPBACK}:{self._settings.redirect_port or self._tokens.redirect_port() or 1}/callback"
         wanted = self._settings.redirect_port or self._tokens.redirect_port()
-        for port in (wanted, 0) if not self._settings.redirect_port else (wanted,):
+        try:
+            self._take_port(wanted)
+        except NeedsAuth:
+            if self._settings.redirect_port:
+                raise
+            self._take_port(0)
+        return f"http://{_LOOPBACK}:{self._port}/callback"
+
+    def _take_port(self, port: int) -> socket.socket:
+        """Bind the loopback port that a login comes back to, unless it is ours already. Raises NeedsAuth."""
+        if self._door is None:
             door = socket.socket()
             try:
                 door.bind((_LOOPBACK, port))
             except OSError as why:
                 door.close()
-                if port == 0 or self._settings.redirect_port:
-                    raise self._needs_auth(f"port {port} is not free for the login to come back to: {why}") from None
-                continue
-            self._door = door
-            break
-        assert self._door is not None
-        return f"http://{_LOOPBACK}:{self._door.getsockname()[1]}/callback"
+                raise self._needs_auth(f"port {port} is not free for the login to come back to: {why}") from None
+            self._door, self._port = door, door.getsockname()[1]
+        return self._door
 
     # -- a person logs in ---------------------------------------------------------------------------------------------
 
     async def _send_there(self, url: str) -> None:
         """Ask somebody to open the login page."""
         assert self._ask is not None
-        assert self._door is not None
+        door = self._take_port(self._port)
         self._came = asyncio.get_running_loop().create_future()
         self.asking = True
         # it listens before anybody is asked: a quick browser is back before the answer
-        self._desk = await asyncio.start_server(self._meet_browser, sock=self._door.dup())
+        self._desk = await asyncio.start_server(self._meet_browser, sock=door.dup())
         question = Question(self._config.name, "url", "wants you to log in", url=clean(url, limit=8000))
         try:
             answer = await self._ask(question)

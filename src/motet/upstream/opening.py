@@ -11,6 +11,7 @@ from motet.errors import CallError, ConnectionLost, DeadlineExceeded, NeedsAuth,
 from motet.events import Emit, nobody
 from motet.upstream.answers import Reader
 from motet.upstream.connection import Connection, OnChanged
+from motet.upstream.credentials import Auth, LoginNeeded
 from motet.upstream.link import Link
 from motet.upstream.negotiation import HANDSHAKE
 from motet.upstream.session import Session
@@ -33,6 +34,9 @@ async def open_connection(
 ) -> Connection:
     """An open, negotiated connection to one server, by loop time `deadline`; whoever gets it closes it.
 
+    Where somebody has to log in, the login has a bound of its own (`oauth.LOGIN_PATIENCE`), and what comes after it
+    another `timeout.connect`.
+
     `remembered` is the version negotiated last time: it saves the probe. `ask` answers questions of servers of the
     initialize era in place, and logins. `memory` is a directory for tokens.
 
@@ -44,12 +48,31 @@ async def open_connection(
     """
     reader = Reader(config.name, secrets=config.secrets, depth=config.limits.depth)
     session = Session(config, reader, on_changed=on_changed, emit=emit, ask=ask)
+    auth = _credentials(config, ask, memory)
     try:
-        await _attempt(config, session, reader, deadline, remembered, ask=ask, memory=memory)
-    except _LeftAtTheProbe:
-        # servers that know `initialize` only, and are strict about it, leave at anything else
-        await _attempt(config, session, reader, deadline, HANDSHAKE[-1], ask=ask, memory=memory)
+        try:
+            await _attempt(config, session, reader, deadline, remembered, auth)
+        except _LeftAtTheProbe:
+            # servers that know `initialize` only, and are strict about it, leave at anything else
+            await _attempt(config, session, reader, deadline, HANDSHAKE[-1], auth)
+        except LoginNeeded as need:
+            await need.auth.login()
+            anew = asyncio.get_running_loop().time() + config.timeout.connect
+            await _attempt(config, session, reader, anew, remembered, auth)
+    except BaseException:
+        if auth is not None:
+            await auth.close()
+        raise
     return session
+
+
+def _credentials(config: ServerConfig, ask: Ask | None, memory: Path | None) -> Auth | None:
+    """How to log in, when the configuration says so. Raises NeedsAuth for settings that cannot."""
+    if not isinstance(config.transport, HttpTransport) or config.transport.auth is None:
+        return None
+    from motet.upstream.oauth import SdkOAuth
+
+    return SdkOAuth(config, ask=ask, memory=memory)
 
 
 class _LeftAtTheProbe(ServerUnavailable):
@@ -62,9 +85,7 @@ async def _attempt(
     reader: Reader,
     deadline: float,
     remembered: str | None,
-    *,
-    ask: Ask | None,
-    memory: Path | None,
+    auth: Auth | None,
 ) -> None:
     """One link, negotiated or cleared away."""
     link: Link | None = None
@@ -72,7 +93,7 @@ async def _attempt(
         try:
             # the requests inside end at the deadline by themselves, and know more of what they were waiting for
             async with asyncio.timeout_at(deadline + _AFTERWARDS):
-                link = await _link(config, session, reader, ask=ask, memory=memory)
+                link = await _link(config, session, reader, auth)
                 session.carry(link)
                 await session.negotiate(deadline=deadline, remembered=remembered)
         except TimeoutError:
@@ -91,9 +112,7 @@ async def _attempt(
         raise
 
 
-async def _link(
-    config: ServerConfig, session: Session, reader: Reader, *, ask: Ask | None, memory: Path | None
-) -> Link:
+async def _link(config: ServerConfig, session: Session, reader: Reader, auth: Auth | None) -> Link:
     match config.transport:
         case StdioTransport():
             return await StdioLink.spawn(config, session, reader)
@@ -102,10 +121,10 @@ async def _link(
             if kind == "sse":
                 from motet.upstream.legacy_sse import SseLink
 
-                return await SseLink.connect(config, session, reader, ask=ask, memory=memory)
+                return await SseLink.connect(config, session, reader, auth)
             from motet.upstream.http import HttpLink
 
-            return await HttpLink.connect(config, session, reader, ask=ask, memory=memory)
+            return HttpLink(config, session, reader, auth)
         case InProcessTransport():
             from motet.upstream.inprocess import InProcessLink
 

@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from motet.calls import Ask, Call, Json, Reply
+from motet.calls import Answer, Ask, Call, Json, Question, Reply
 from motet.catalog.catalog import ServerCatalog, stale
 from motet.config.model import HttpTransport, ServerConfig, StdioTransport
 from motet.errors import CallError, ConnectionLost, DeadlineExceeded, NeedsAuth, ServerUnavailable
@@ -342,6 +342,8 @@ class Supervisor:
         try:
             try:
                 connection = await self._opened(deadline)
+                if self._clock() >= deadline:  # somebody had to log in, which takes as long as it takes
+                    deadline = self._clock() + self.config.timeout.connect
                 await self._list(connection, deadline)
             except CallError as error:
                 await self._close(connection)
@@ -368,9 +370,16 @@ class Supervisor:
             remembered=self.part.version or None,
             on_changed=self.changed,
             emit=self._emit,
-            ask=self._ask,
+            ask=None if self._ask is None else self._asked,
             memory=self._memory,
         )
+
+    async def _asked(self, question: Question) -> Answer | None:
+        """Pass a question on; while somebody logs in, say so."""
+        assert self._ask is not None
+        if question.kind == "url" and self.state == "connecting":
+            self._set("needs_auth", "somebody is asked to log in")
+        return await self._ask(question)
 
     def _mistake(self, why: Exception) -> ServerUnavailable:
         message = clean(f"it could not be connected: {type(why).__name__}: {why}", secrets=self.config.secrets)
