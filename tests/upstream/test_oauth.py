@@ -145,6 +145,35 @@ async def test_a_person_logs_in_once_and_calls_go_on(bench: Bench) -> None:
         await connection.close(within=2)
 
 
+async def test_a_person_logs_in_to_a_legacy_event_stream(bench: Bench) -> None:
+    streams: list[asyncio.StreamWriter] = []
+    results: dict[str, dict[str, Any]] = {
+        "initialize": {"protocolVersion": "2024-11-05", "capabilities": {}, "serverInfo": {"name": "old"}},
+        "tools/call": {"content": []},
+    }
+
+    async with authority() as (rules, server):
+
+        async def guarded(r: Request) -> None:
+            await rules.before(r)  # answers by itself whom it does not let in
+            if r.method == "GET":
+                r.head(200, {"content-type": "text/event-stream"})
+                r.writer.write(b"event: endpoint\ndata: /mcp\n\n")
+                streams.append(r.writer)
+                await asyncio.Event().wait()
+            if "id" in r.body:
+                streams[-1].write(b"event: message\ndata: " + r.result(results.get(r.rpc, {})) + b"\n\n")
+            await r.answer(status=202)
+            raise Answered
+
+        server.before = guarded
+        over_sse = ServerConfig("guarded", HttpTransport(server.url, kind="sse", auth=OAuth()), era="legacy")
+        connection = await bench.open(over_sse, ask=Robot())
+        await connection.send(request())
+        assert rules.granted == ["authorization_code"]
+        await connection.close(within=2)
+
+
 async def test_nobody_there_to_log_in_is_needs_auth(bench: Bench) -> None:
     async def nobody(question: Question) -> Answer | None:
         return None
