@@ -26,6 +26,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "tools": "The tools of one server, or of all.",
         "call": "Call one tool: SERVER.TOOL key=text key:=json.",
         "read": "Read resources, from any servers, together.",
+        "login": "Log in to servers that want a person to.",
         "trust": "Show what changed in a server's tools, and accept it.",
         "doctor": "Find out what is missing on this machine.",
     },

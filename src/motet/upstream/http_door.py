@@ -245,7 +245,8 @@ class HttpDoor:
 
     def needs_auth(self, refused: Refused) -> NeedsAuth:
         what = "wants credentials" if refused.status == 401 else "says these credentials are not enough"
-        return NeedsAuth(f"it {what} (HTTP {refused.status})", server=self._name, hint="see `motet doctor`")
+        hint = f"correct what the configuration of {self._name} sends: `headers`, or `auth`"
+        return NeedsAuth(f"it {what} (HTTP {refused.status})", server=self._name, hint=hint)
 
     def _unreachable(self, why: str, *, transient: bool = True) -> ServerUnavailable:
         return ServerUnavailable(why, server=self._name, reason="connect", transient=transient)

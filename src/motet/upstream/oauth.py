@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import logging
 import os
 import socket
 import warnings
@@ -30,9 +31,10 @@ from pydantic import AnyUrl, ValidationError
 from motet.calls import Ask, Question
 from motet.config.model import HttpTransport, OAuth, ServerConfig
 from motet.errors import CallError, NeedsAuth, ServerUnavailable
-from motet.upstream.credentials import LoginNeeded
+from motet.upstream.credentials import LoginNeeded, login_hint
 from motet.upstream.sanitise import clean, clean_line
 
+logging.getLogger("mcp.client.auth").addHandler(logging.NullHandler())  # it also raises what it logs
 LOGIN_PATIENCE = 300.0
 """Seconds a person has for logging in."""
 REQUEST_PATIENCE = 30.0
@@ -146,9 +148,12 @@ class SdkOAuth:
                 if self._bearer and self._bearer.get("authorization") != before:
                     self._refreshed = self._bearer["authorization"]
                     return True
-            if not in_place and self._ask is not None and self._settings.grant != "client_credentials":
-                self._wanted = (status, challenge)
-                raise LoginNeeded(self._config.name, self)
+            if self._settings.grant != "client_credentials":
+                if self._ask is None:
+                    raise self._needs_auth("it takes a person, and nobody is there")
+                if not in_place:
+                    self._wanted = (status, challenge)
+                    raise LoginNeeded(self._config.name, self)
             self._bearer = await self._drive(status, challenge)
             return bool(self._bearer)
 
@@ -207,7 +212,7 @@ class SdkOAuth:
         return {"authorization": bearer} if bearer else {}
 
     def _needs_auth(self, why: str) -> NeedsAuth:
-        return NeedsAuth(f"cannot log in: {why}", server=self._config.name, hint="see `motet doctor`")
+        return NeedsAuth(f"cannot log in: {why}", server=self._config.name, hint=login_hint(self._config.name))
 
     # -- providers ----------------------------------------------------------------------------------------------------
 
