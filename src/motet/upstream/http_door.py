@@ -4,7 +4,7 @@
     404 with a session .............. the session is gone: ServerUnavailable, and the link is closed
     429 ............................. RateLimited
     other 4xx ....................... ProtocolError: refused, nothing was done
-    5xx, cut stream, reset .......... ConnectionLost, unknown
+    5xx, others, cut stream, reset .. ConnectionLost, unknown
     no connection, TLS, redirects ... ServerUnavailable, nothing was sent
     over the cap, no JSON, HTML ..... ResultTooLarge, UnusableAnswer
 
@@ -229,7 +229,7 @@ class HttpDoor:
         told = await self._told(response)
         if told is not None:
             return told
-        if status >= 500:
+        if not 400 <= status < 500:  # a number nobody knows says nothing about what was done
             transient = status not in (501, 505)
             return ConnectionLost(f"HTTP {status}", server=self._name, transient=transient, retry_after=wait)
         code = -32601 if status in (404, 405) else -32600
