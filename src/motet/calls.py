@@ -41,6 +41,10 @@ class Progress:
     message: str | None = None
 
 
+OnProgress = Callable[[Progress], None]
+"""Told of the progress of a call. Must not block."""
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """What a server, or our own policy, wants to know before a call can go on."""
@@ -121,7 +125,7 @@ class Call(msgspec.Struct, kw_only=True):
     waits: bool = False
     """Wait for room in a full queue instead of failing (runs, `foreach`, `read_resources`)."""
     round: Round | None = None
-    on_progress: Callable[[Progress], None] | None = None
+    on_progress: OnProgress | None = None
     on_late: Callable[[Reply | CallError], None] | None = None
     """Told when an answer comes for an attempt that was given up. Must not block."""
     fence: Callable[[], bool] | None = None

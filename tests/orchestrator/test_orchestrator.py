@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import sys
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
 
-from motet import CallError, ConfigError, Done, Failed, Orchestrator, ToolError, WorkflowError
+from motet import CallError, ConfigError, Done, Failed, Orchestrator, Progress, ToolError, WorkflowError
 from motet.testing import mock_server_down, mock_server_loses_answers
 
 PULLS, SPRINT = "github://acme/app/pull-requests", "jira://project/PROJ/sprint/current"
@@ -126,3 +129,54 @@ async def test_a_file_that_is_not_there_is_named(motet: Orchestrator) -> None:
 def test_a_broken_configuration_starts_nothing() -> None:
     with pytest.raises(ConfigError, match="neither `command` nor `url`"):
         Orchestrator.from_config({"mcpServers": {"x": {}}})
+
+
+_COMPLETES = """
+import json, sys
+for line in sys.stdin:
+    m = json.loads(line)
+    result = {"resultType": "complete", "tools": [{"name": "work", "inputSchema": {"type": "object"}}]}
+    if m["method"] == "server/discover":
+        result = {"supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}, "completions": {}}}
+    elif m["method"] == "completion/complete":
+        said = json.dumps({key: m["params"][key] for key in ("ref", "argument", "context") if key in m["params"]})
+        result = {"completion": {"values": [said] if m["params"]["argument"]["value"] else 7}}
+    elif m["method"] == "tools/call":
+        token = m["params"]["_meta"]["progressToken"]
+        for done in (1, 2):
+            told = {"progressToken": token, "progress": done, "total": 2, "message": f"step {done}"}
+            print(json.dumps({"jsonrpc": "2.0", "method": "notifications/progress", "params": told}))
+        result = {"content": [{"type": "text", "text": "worked"}]}
+    if "id" in m:
+        print(json.dumps({"jsonrpc": "2.0", "id": m["id"], "result": result}), flush=True)
+"""
+
+
+@pytest.fixture
+async def completing(tmp_path: Path) -> AsyncGenerator[Orchestrator]:
+    script = tmp_path / "server.py"
+    script.write_text(_COMPLETES)
+    async with Orchestrator.from_config({"servers": {"s": {"command": sys.executable, "args": [str(script)]}}}) as made:
+        yield made
+
+
+async def test_progress_is_told_to_who_asked_for_it(completing: Orchestrator) -> None:
+    told: list[Progress] = []
+    result = await completing.servers["s"].call_tool("work", on_progress=told.append)
+    assert (result.data, told) == ("worked", [Progress(1.0, 2.0, "step 1"), Progress(2.0, 2.0, "step 2")])
+
+
+async def test_a_server_suggests_what_an_argument_may_be(completing: Orchestrator) -> None:
+    (said,) = await completing.complete("s", "greet", "name", "A")
+    assert json.loads(said) == {
+        "ref": {"type": "ref/prompt", "name": "greet"},
+        "argument": {"name": "name", "value": "A"},
+    }
+    (said,) = await completing.complete("s", "db://{table}/rows", "table", "o", given={"schema": "main"})
+    assert json.loads(said) == {
+        "ref": {"type": "ref/resource", "uri": "db://{table}/rows"},
+        "argument": {"name": "table", "value": "o"},
+        "context": {"arguments": {"schema": "main"}},
+    }
+    with pytest.raises(CallError, match="no list of values"):
+        await completing.complete("s", "greet", "name", "")

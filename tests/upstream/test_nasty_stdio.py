@@ -622,6 +622,21 @@ async def test_a_legacy_question_is_answered_in_place(bench: Bench) -> None:
     assert json.loads(silent.body["content"][0]["text"]) == {"action": "decline"}
 
 
+async def test_a_legacy_question_is_declined_when_who_is_asked_fails(bench: Bench) -> None:
+    told: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(str(context["exception"])))
+
+    async def ask(question: Question) -> Answer:
+        raise RuntimeError(f"no answer to {question.message}")
+
+    script = bench.script("asks.py", _ASKS)
+    transport = StdioTransport(sys.executable, (str(script),), {"NASTY_RUN": bench.run})
+    config = replace(bench.config("s00"), transport=transport, era="legacy")
+    reply = await call(await bench.open(config, ask=ask), "t")
+    assert json.loads(reply.body["content"][0]["text"]) == {"action": "decline"}
+    assert told == ["no answer to who?"]
+
+
 _ASKS = """
 import json, sys
 def send(**m): print(json.dumps({"jsonrpc": "2.0", **m}), flush=True)

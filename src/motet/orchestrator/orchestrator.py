@@ -14,7 +14,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from motet.calls import Ask, Failed, Json, Method, Outcome, PromptResult, ResourceResult, Retry, ToolResult
+from motet.calls import (
+    Ask,
+    Failed,
+    Json,
+    Method,
+    OnProgress,
+    Outcome,
+    PromptResult,
+    ResourceResult,
+    Retry,
+    ToolResult,
+)
 from motet.config.loading import load_config
 from motet.config.model import Config
 from motet.config.secrets import Redactor
@@ -57,16 +68,34 @@ class Server:
         return self._motet.catalog.servers[self.name]
 
     async def call_tool(
-        self, tool: str, arguments: Mapping[str, Json] | None = None, *, timeout: float | None = None
+        self,
+        tool: str,
+        arguments: Mapping[str, Json] | None = None,
+        *,
+        timeout: float | None = None,
+        retry: Retry | None = None,
+        key: str | None = None,
+        on_progress: OnProgress | None = None,
     ) -> ToolResult:
         """As `Orchestrator.call_tool`."""
-        return await self._motet.call_tool(self.name, tool, arguments, timeout=timeout)
+        return await self._motet.call_tool(
+            self.name, tool, arguments, timeout=timeout, retry=retry, key=key, on_progress=on_progress
+        )
 
     async def attempt(
-        self, tool: str, arguments: Mapping[str, Json] | None = None, *, timeout: float | None = None
+        self,
+        tool: str,
+        arguments: Mapping[str, Json] | None = None,
+        *,
+        timeout: float | None = None,
+        retry: Retry | None = None,
+        key: str | None = None,
+        on_progress: OnProgress | None = None,
     ) -> Outcome:
         """As `Orchestrator.attempt`."""
-        return await self._motet.attempt(self.name, tool, arguments, timeout=timeout)
+        return await self._motet.attempt(
+            self.name, tool, arguments, timeout=timeout, retry=retry, key=key, on_progress=on_progress
+        )
 
 
 JOURNAL: Final = "runs.sqlite"
@@ -142,13 +171,17 @@ class Orchestrator:
         timeout: float | None = None,
         retry: Retry | None = None,
         key: str | None = None,
+        on_progress: OnProgress | None = None,
     ) -> Coroutine[Any, Any, Outcome]:
         """What came of one tool call, as a value; never raises CallError.
 
         `timeout` is seconds for one attempt, `retry` stands in for the server's setting, `key` is an idempotency key
-        that goes into the argument the tool declares for it and makes the call repeatable.
+        that goes into the argument the tool declares for it and makes the call repeatable. `on_progress` is told of
+        every progress notification for this call, and must not block. Cancelling ends the call, here and at the server.
         """
-        return self._attempt(server, "tools/call", tool, arguments, timeout=timeout, retry=retry, key=key)
+        return self._attempt(
+            server, "tools/call", tool, arguments, timeout=timeout, retry=retry, key=key, on_progress=on_progress
+        )
 
     async def call_tool(
         self,
@@ -159,14 +192,32 @@ class Orchestrator:
         timeout: float | None = None,
         retry: Retry | None = None,
         key: str | None = None,
+        on_progress: OnProgress | None = None,
     ) -> ToolResult:
-        """The tool's answer. Raises CallError; `isError` raises ToolError."""
-        call = self.host.prepare(server, "tools/call", tool, arguments, key=key, timeout=timeout, retry=retry)
+        """The tool's answer; the arguments are those of `attempt`. Raises CallError; `isError` raises ToolError."""
+        call = self.host.prepare(
+            server, "tools/call", tool, arguments, key=key, timeout=timeout, retry=retry, on_progress=on_progress
+        )
         return cast("ToolResult", (await self.host.attempt(call)).result())
 
     async def get_prompt(self, server: str, name: str, arguments: Mapping[str, str] | None = None) -> PromptResult:
         """A server's prompt, filled in. Raises CallError."""
         return cast("PromptResult", (await self._attempt(server, "prompts/get", name, arguments)).result())
+
+    async def complete(
+        self, server: str, about: str, argument: str, value: str, *, given: Mapping[str, str] | None = None
+    ) -> list[str]:
+        """What a server suggests for an argument that begins with `value` (MCP specification, Completion).
+
+        `about` is the name of a prompt, or the URI template of a resource; `given` are the arguments that are settled
+        already. At most 100 suggestions. Raises CallError.
+        """
+        kind = {"type": "ref/resource", "uri": about} if "://" in about else {"type": "ref/prompt", "name": about}
+        wanted: dict[str, Json] = {"ref": kind, "argument": {"name": argument, "value": value}}
+        if given:
+            wanted["context"] = {"arguments": dict(given)}
+        reply = (await self._attempt(server, "completion/complete", about, wanted)).result()
+        return [str(one) for one in reply.body["completion"]["values"][:100]]
 
     async def read_resource(self, uri: str, *, server: str | None = None) -> ResourceResult:
         """One resource. Raises CallError; Ambiguous when several servers claim the URI and none is named."""
@@ -202,9 +253,12 @@ class Orchestrator:
         timeout: float | None = None,
         retry: Retry | None = None,
         key: str | None = None,
+        on_progress: OnProgress | None = None,
     ) -> Coroutine[Any, Any, Outcome]:
         try:
-            call = self.host.prepare(server, method, name, arguments, key=key, timeout=timeout, retry=retry)
+            call = self.host.prepare(
+                server, method, name, arguments, key=key, timeout=timeout, retry=retry, on_progress=on_progress
+            )
         except CallError as error:
             return _settled(Failed(error))
         return self.host.attempt(call)

@@ -108,6 +108,11 @@ class Reader:
             self._objects(body.get("contents"), "contents")
         elif method == "prompts/get":
             self._objects(body.get("messages"), "messages")
+        elif method == "completion/complete":
+            completion: Json = body.get("completion")
+            values: Json = cast("dict[str, Json]", completion).get("values") if isinstance(completion, dict) else None
+            if not isinstance(values, list):
+                raise self.unusable("the answer has no list of values")
 
     def _tool_shaped(self, body: dict[str, Json]) -> None:
         content = body.get("content")

@@ -397,6 +397,8 @@ class Session:
                 answer = await ask(question)
         except (UnusableAnswer, TimeoutError):
             answer = None
+        except Exception as why:  # noqa: BLE001 - a stranger's callback; the server still wants its answer
+            self._loop.call_exception_handler({"message": "who was asked a question failed", "exception": why})
         finally:
             self._asking -= 1
         self._respond(ident, response(answer if answer is not None else Answer("decline")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -9,7 +10,7 @@ import click
 from motet.cli import arguments, exits, options, output
 
 if TYPE_CHECKING:
-    from motet.calls import Outcome
+    from motet.calls import Outcome, Progress
 
 
 @click.command(short_help="Call one tool: SERVER.TOOL key=text key:=json.")
@@ -47,7 +48,8 @@ def command(
     async def work() -> tuple[Outcome, bool]:
         ask = asking.asker(yes=yes)
         async with session.connected(session.configured(config), [server], ask=ask, settle=False) as motet:
-            outcome = looked_at(await motet.attempt(server, name, wanted, timeout=timeout, key=key))
+            told = _progressed if output.is_terminal(sys.stderr) else None
+            outcome = looked_at(await motet.attempt(server, name, wanted, timeout=timeout, key=key, on_progress=told))
             return outcome, session.repeatable(motet, server, name, wanted, key)
 
     outcome, repeatable = session.run(work)
@@ -67,6 +69,11 @@ def command(
                 output.say(f"{output.clean_line(question.server)} asks: {output.clean(question.message)}")
             output.say("try: the same on a terminal, where you can answer (or --yes for approvals)")
             ctx.exit(exits.WAITING)
+
+
+def _progressed(progress: Progress) -> None:
+    of = "" if progress.total is None else f" of {progress.total:g}"
+    output.say(f"{progress.progress:g}{of}" + (f": {output.clean_line(progress.message)}" if progress.message else ""))
 
 
 def show_data(data: Any) -> None:
