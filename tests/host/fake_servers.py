@@ -30,6 +30,7 @@ class FakeServer:
     tools: list[Any] = field(default_factory=lambda: [tool("echo")])
     resources: list[Any] = field(default_factory=list[Any])
     boundary: dict[str, Any] | None = None
+    subscribes: bool = True
     opens_after: float = 0.0
     lists_after: float = 0.0
     refuses: list[CallError] = field(default_factory=list[CallError])
@@ -63,11 +64,13 @@ class FakeConnection:
         self.on_changed = on_changed
         self.gone: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.closed = False
+        self.watched: frozenset[str] = frozenset()
+        self.updated: Callable[[str], None] = print
 
     @property
     def capabilities(self) -> Mapping[str, Any]:
         declared = {} if self.server.boundary is None else {"motet/boundary": self.server.boundary}
-        return {"tools": {}, "experimental": declared}
+        return {"tools": {}, "resources": {"subscribe": self.server.subscribes}, "experimental": declared}
 
     @property
     def details(self) -> Mapping[str, Any]:
@@ -91,6 +94,9 @@ class FakeConnection:
         if call.method == "resources/read":
             return ResourceResult(orjson.dumps({"contents": [{"uri": call.name, "text": call.server}]}))
         return ToolResult(orjson.dumps({"content": [{"type": "text", "text": orjson.dumps(call.arguments).decode()}]}))
+
+    def watch(self, uris: frozenset[str], updated: Callable[[str], None]) -> None:
+        self.watched, self.updated = uris, updated
 
     async def wait_closed(self) -> str:
         return await asyncio.shield(self.gone)

@@ -881,3 +881,64 @@ def test_the_neighbours_queue_is_not_ours() -> None:
 
 
 _ = OBJECT, Scene
+
+
+# -- watching ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_change_is_told_to_everybody_who_watches_the_resource_and_once_while_nobody_looks() -> None:
+    async def main() -> None:
+        files = FakeServer()
+        async with host_of({"a": files}) as host, host.watch(["a=a://x", "a=a://y"]) as one:
+            async with host.watch([("a", "a://x")]) as two:
+                assert files.connection.watched == {"a://x", "a://y"}
+                for uri in ("a://x", "a://x/below", "a://xx", "a://y"):
+                    files.connection.updated(uri)
+                assert [await anext(one), await anext(one), await anext(two)] == ["a://x", "a://y", "a://x"]
+                late = asyncio.ensure_future(anext(one))
+                await asyncio.sleep(1)
+                files.connection.updated("a://y")
+                assert await late == "a://y"
+            assert files.connection.watched == {"a://x", "a://y"}
+        assert files.connection.watched == set()
+
+    run(main())
+
+
+def test_after_it_was_away_everything_watched_there_counts_as_changed() -> None:
+    async def main() -> None:
+        files = FakeServer()
+        async with host_of({"a": files}) as host, host.watch([("a", "a://x")]) as changes:
+            files.connection.die()
+            async with asyncio.timeout(60):
+                assert await anext(changes) == "a://x"
+            assert (files.starts, files.connection.watched) == (2, {"a://x"})
+
+    run(main())
+
+
+def test_who_is_watched_is_not_stopped_for_lack_of_calls() -> None:
+    async def main() -> None:
+        files = FakeServer()
+        configs = {"a": {"lazy": True, "idle_stop": 5.0}}
+        async with host_of({"a": files}, configs) as host:
+            async with host.watch([("a", "a://x")]):
+                await asyncio.sleep(60)
+                assert (host.servers["a"].state, files.starts) == ("ready", 1)
+            await asyncio.sleep(60)
+            assert host.servers["a"].state == "idle"
+
+    run(main())
+
+
+def test_what_nobody_tells_of_is_named() -> None:
+    async def main() -> None:
+        servers = {"a": FakeServer(), "b": FakeServer(subscribes=False)}
+        async with host_of(servers) as host, host.watch([("a", "a://x"), ("b", "b://x"), ("c", "c://x")]) as changes:
+            assert changes.uris == {"a://x": "a"}
+            assert {uri: error.message for uri, error in changes.missing.items()} == {
+                "b://x": "it does not tell of changes of its resources",
+                "c://x": "there is no server `c`",
+            }
+
+    run(main())

@@ -465,7 +465,7 @@ async def test_needs_auth_tells_no_secret(bench: Bench) -> None:
 async def test_a_subscription_tells_changes_and_is_taken_up_again(
     bench: Bench, cut: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("motet.upstream.session.LISTEN_PAUSE", 0.01)
+    monkeypatch.setattr("motet.upstream.subscriptions.LISTEN_PAUSE", 0.01)
     opened: list[Request] = []
 
     async def listen(r: Request) -> None:
@@ -491,4 +491,35 @@ async def test_a_subscription_tells_changes_and_is_taken_up_again(
             await bench.changed.wait()
         assert bench.changes == ["tools"]
         assert (await connection.send(request())).body["content"] == DONE["content"]
+        await connection.close(within=2)
+
+
+async def test_single_resources_are_watched_on_a_stream_of_their_own(bench: Bench) -> None:
+    asked: asyncio.Queue[list[str]] = asyncio.Queue()
+    told: asyncio.Queue[str] = asyncio.Queue()
+
+    async def listen(r: Request) -> None:
+        if r.rpc != "subscriptions/listen":
+            return
+        uris = r.body["params"]["notifications"]["resourceSubscriptions"]
+        asked.put_nowait(uris)
+        r.head(200, {"content-type": "text/event-stream"})
+        for uri in uris:
+            note = {"jsonrpc": "2.0", "method": "notifications/resources/updated", "params": {"uri": uri}}
+            r.writer.write(b"data: %b\n\n" % json.dumps(note).encode())
+        await r.writer.drain()
+        assert await r.reader.read() == b""  # closing the response is how it is given up
+        asked.put_nowait([])
+        raise Answered
+
+    async with FaultyHttp(done, capabilities={"resources": {"subscribe": True}}, before=listen) as server:
+        connection = await bench.open(config(server))
+        async with asyncio.timeout(5):
+            connection.watch(frozenset({"x://1"}), told.put_nowait)
+            assert (await asked.get(), await told.get()) == (["x://1"], "x://1")
+            connection.watch(frozenset({"x://1", "x://2"}), told.put_nowait)
+            assert sorted([await asked.get(), await asked.get()]) == [[], ["x://1", "x://2"]]
+            assert [await told.get(), await told.get()] == ["x://1", "x://2"]
+            connection.watch(frozenset(), told.put_nowait)
+            assert await asked.get() == []
         await connection.close(within=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from dataclasses import replace
 from typing import Any
@@ -13,6 +14,7 @@ from motet.config.model import HttpTransport, ServerConfig, StdioTransport, Time
 from motet.errors import CallError, ConnectionLost
 from motet.events import Noticed
 from motet.upstream import _faults
+from motet.upstream.connection import Connection
 from motet.upstream.mirror import call_headers, encode_header
 from upstream.bench import Bench, call, echo, soon
 from upstream.faulty_http import DONE, Answered, FaultyHttp, Request, done
@@ -175,3 +177,61 @@ def test_header_values_survive_the_way(value: str, header: str) -> None:
 def test_nested_arguments_are_mirrored(arguments: dict[str, Any], extra: dict[str, str]) -> None:
     headers = call_headers("tools/call", "t", arguments, {("a", "b"): "x"})
     assert headers == {"mcp-method": "tools/call", "mcp-name": "t", **extra}
+
+
+_SUBSCRIBES = """
+import json, os, sys
+def send(**m): print(json.dumps({"jsonrpc": "2.0", **m}), flush=True)
+MODERN = os.environ["ERA"] == "modern"
+for line in sys.stdin:
+    m = json.loads(line)
+    method, p = m["method"], m.get("params", {})
+    uris = []
+    if method == "server/discover" and MODERN:
+        found = {"supportedVersions": ["2026-07-28"], "capabilities": {"resources": {"subscribe": True}}}
+        send(id=m["id"], result={**found, "resultType": "complete"})
+        continue
+    if method == "initialize" and not MODERN:
+        send(id=m["id"], result={"protocolVersion": "2025-11-25", "capabilities": {}, "serverInfo": {"name": "s"}})
+        continue
+    if method == "subscriptions/listen":
+        uris = p["notifications"]["resourceSubscriptions"]
+    elif method == "notifications/cancelled":
+        uris = ["cancelled " + str(p["requestId"])]
+    elif "id" in m and p.get("uri") == "x://no":
+        send(id=m["id"], error={"code": -32602, "message": "nobody knows it"})
+    elif "id" in m and method.startswith("resources/"):
+        send(id=m["id"], result={})
+        uris = [method + " " + p["uri"]]
+    elif "id" in m:
+        send(id=m["id"], error={"code": -32601, "message": "none"})
+    for uri in uris:
+        send(method="notifications/resources/updated", params={"uri": uri})
+"""
+
+
+@pytest.mark.parametrize(
+    ("era", "heard"),
+    [
+        ("modern", ["x://1", "x://no", "x://2", "cancelled listen-1"]),
+        ("legacy", ["resources/subscribe x://1", "resources/unsubscribe x://1", "resources/subscribe x://2"]),
+    ],
+)
+async def test_watched_resources_are_subscribed_to_as_the_era_has_it(bench: Bench, era: str, heard: list[str]) -> None:
+    env = {"NASTY_RUN": bench.run, "ERA": era}
+    transport = StdioTransport(sys.executable, (str(bench.script("subscribes.py", _SUBSCRIBES)),), env)
+    connection = await bench.open(replace(bench.config("s00"), transport=transport))
+    told: asyncio.Queue[str] = asyncio.Queue()
+    for uris in ({"x://1", "x://no"}, {"x://2"}):
+        connection.watch(frozenset(uris), told.put_nowait)
+        await call_off(connection)
+    async with asyncio.timeout(5):
+        assert sorted([await told.get() for _ in heard]) == sorted(heard)
+    refused = [event.message for event in bench.events if isinstance(event, Noticed) and event.what == "subscription"]
+    assert refused == ([] if era == "modern" else ["x://no: nobody knows it (code -32602)"])
+
+
+async def call_off(connection: Connection) -> None:
+    """A request that is refused comes back only after everything before it was read."""
+    with pytest.raises(CallError):
+        await call(connection, "sync")

@@ -14,8 +14,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import cast
@@ -59,6 +59,7 @@ from motet.host.memory import Difference, Memory
 from motet.host.policy import keyed
 from motet.host.secrecy import plain_asked, plain_error, plain_events, plain_late, plain_reply
 from motet.host.server import HostedServer, invalid
+from motet.host.watching import Watch, Watches
 from motet.upstream.opening import open_connection
 from motet.upstream.pace import Pace
 from motet.upstream.supervisor import CLOSE_GRACE, Open, Supervisor
@@ -111,6 +112,7 @@ class Host:
         self._state = None if config.state is None else Path(config.state)
         self._memory = Memory(self._state)
         self._catalog = Catalog({})
+        self._watches = Watches(lambda server, uris, tell: self.servers[server].supervisor.watch(uris, tell))
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._unsaved: set[str] = set()
         self._save = asyncio.Event()
@@ -540,6 +542,33 @@ class Host:
         except CallError as error:
             return Failed(plain_error(error, self._redactor) if self._redactor else error)
         return await self.attempt(call)
+
+    @asynccontextmanager
+    async def watch(
+        self, addresses: Iterable[Address | str], *, deadline: float | None = None
+    ) -> AsyncGenerator[Watch]:
+        """Be told of changes of these resources, for as long as the context lasts (resource subscriptions).
+
+        Addresses are those of `read`. A server that is away is watched again once it is back.
+        """
+        uris: dict[str, str] = {}
+        missing: dict[str, CallError] = {}
+        for one in addresses:
+            named, given = (None, one) if isinstance(one, str) else one
+            try:
+                server, uri = await self._target((named, given), deadline)
+                if self.servers[server].supervisor.subscribes is False:
+                    raise UnknownAddress("it does not tell of changes of its resources", server=server)
+            except CallError as error:
+                missing[given] = error
+            else:
+                uris[uri] = server
+        watch = Watch(uris, missing)
+        self._watches.begin(watch)
+        try:
+            yield watch
+        finally:
+            self._watches.end(watch)
 
     async def _target(self, address: Address, deadline: float | None) -> tuple[str, str]:
         """Whose address it is; servers that were never listed and are on their way are waited for first."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -32,6 +32,7 @@ from motet.config.secrets import Redactor
 from motet.errors import CallError, RunError, WorkflowError
 from motet.events import Emit, State
 from motet.host.host import Host
+from motet.host.watching import Watch
 from motet.orchestrator.reading import Reading
 from motet.workflow.loading import load
 
@@ -242,6 +243,18 @@ class Orchestrator:
             with suppress(CallError):
                 servers[uri] = self.catalog.route(uri, server)
         return Reading(found, missing, servers)
+
+    def watch(self, uris: Iterable[str | tuple[str, str]]) -> AbstractAsyncContextManager[Watch]:
+        """Be told of changes of these resources, for as long as the context lasts.
+
+            async with motet.watch(["files:///notes/today.md"]) as changes:
+                async for uri in changes:
+                    …
+
+        What no server tells of is in `changes.missing`, with the reason. After a server was away, everything watched
+        there counts as changed.
+        """
+        return self.host.watch([uri if isinstance(uri, tuple) else (None, uri) for uri in uris])
 
     def _attempt(
         self,

@@ -56,6 +56,10 @@ class Connection(Protocol):
         """All lists the server has, bounded in pages, entries and bytes. Raises CallError when `tools/list` fails."""
         ...
 
+    def watch(self, uris: frozenset[str], updated: Callable[[str], None]) -> None:
+        """From now on, `updated` is told of changes of these resources (`uris`, or addresses below them)."""
+        ...
+
     async def send(self, call: Call) -> Reply:
         """One attempt, ended by `call.attempt_deadline` (loop time). Raises one CallError, or InputRequired."""
         ...

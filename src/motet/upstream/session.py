@@ -23,7 +23,6 @@ from motet.errors import (
     DeadlineExceeded,
     Fenced,
     InvalidArguments,
-    ProtocolError,
     UnusableAnswer,
 )
 from motet.events import Emit, Noticed
@@ -35,13 +34,11 @@ from motet.upstream.link import Ident, Link, encode
 from motet.upstream.mirror import HeaderMap, call_headers
 from motet.upstream.negotiation import Negotiation
 from motet.upstream.sanitise import clean, clean_line, clean_tree
+from motet.upstream.subscriptions import OnUpdated, Subscriptions
 from motet.upstream.waiting import clock_of
 
 INSTRUCTIONS_LIMIT = 20_000
 """Characters of a server's instructions that are kept."""
-LISTEN_PAUSE = 1.0
-LISTEN_LONG = 60.0
-LISTEN_PAUSE_CAP = 60.0
 COALESCE = 0.2
 """Seconds over which changes of one list are told once."""
 STATE_ROUNDS = 20
@@ -89,6 +86,7 @@ class Session:
         self._instructions = ""
         self._header_maps: dict[str, HeaderMap] = {}
         self._progress: dict[Ident, tuple[Call, asyncio.TimerHandle | None]] = {}
+        self._subscriptions: Subscriptions | None = None
         self._dirty: set[ListKind] = set()
         self._notices: dict[str, tuple[float, int]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -322,6 +320,8 @@ class Session:
             self._progressed(said)
         elif (kind := _CHANGED.get(method)) is not None:
             self._changed(kind)
+        elif method == "notifications/resources/updated" and self._subscriptions is not None:
+            self._subscriptions.updated(said.get("uri"))
         elif method == "notifications/message":
             level = clean_line(said.get("level", "info"), limit=20)
             self.noticed("log", f"{level}: {self._text(said.get('data', ''))}")
@@ -403,10 +403,11 @@ class Session:
             self._asking -= 1
         self._respond(ident, response(answer if answer is not None else Answer("decline")))
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     # -- other requests -----------------------------------------------------------------------------------------------
 
@@ -455,33 +456,19 @@ class Session:
         self._capabilities = agreed.capabilities
         self._server_info = _mapping(clean_tree(agreed.server_info, secrets=secrets))
         self._instructions = clean(agreed.instructions or "", secrets=secrets, limit=INSTRUCTIONS_LIMIT)
-        if agreed.modern:
-            self._listen()
+        self._subscriptions = asked = Subscriptions(
+            self._request, self._link, modern=self._modern, spawn=self._spawn, noticed=self.noticed
+        )
+        told: list[ListKind] = list(_CHANGED.values())
+        told = [kind for kind in told if _mapping(self._capabilities.get(kind)).get("listChanged")]
+        asked.lists(told, self._changed)
 
-    # -- subscriptions (2026-07-28) -----------------------------------------------------------------------------------
+    # -- subscriptions ------------------------------------------------------------------------------------------------
 
-    def _listen(self) -> None:
-        kinds: list[ListKind] = [k for k in _CHANGED.values() if _mapping(self._capabilities.get(k)).get("listChanged")]
-        if kinds:
-            self._spawn(self._keep_listening(kinds))
-
-    async def _keep_listening(self, kinds: list[ListKind]) -> None:
-        """Hold a `subscriptions/listen` stream open. After a loss, the lists count as changed."""
-        params: dict[str, Json] = {"notifications": {f"{kind}ListChanged": True for kind in kinds}}
-        pause, number = LISTEN_PAUSE, 0
-        while not self._link.closed.done():
-            number += 1
-            began = self._clock()
-            try:
-                await self._request("subscriptions/listen", params, until=None, ident=f"listen-{number}")
-            except ProtocolError as error:
-                if error.sent == "no":
-                    return  # it has no subscriptions, whatever it declares
-            except CallError:
-                pass
-            await asyncio.sleep(pause)
-            pause = LISTEN_PAUSE if self._clock() - began > LISTEN_LONG else min(pause * 2, LISTEN_PAUSE_CAP)
-            self._changed(*kinds)
+    def watch(self, uris: frozenset[str], updated: OnUpdated) -> None:
+        """From now on, `updated` is told of changes of these resources, and of no others."""
+        if self._subscriptions is not None:
+            self._subscriptions.watch(uris, updated)
 
     def _text(self, said: object) -> str:
         return clean(said, secrets=self._config.secrets)

@@ -15,10 +15,10 @@ until then. What was listed stays in the catalog while the server is away, stale
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 from motet.calls import Answer, Ask, Call, Json, Question, Reply
 from motet.catalog.catalog import ServerCatalog, stale
@@ -133,6 +133,8 @@ class Supervisor:
         self._stopping = False
         self._poke = asyncio.Event()
         self._waiters: set[asyncio.Future[None]] = set()
+        self._watched: frozenset[str] = frozenset()
+        self._updated: Callable[[str], None] = _nothing
         self._in_flight = 0
         self._used_at = clock()
         if not config.enabled or config.lazy:
@@ -149,6 +151,23 @@ class Supervisor:
     def connected(self) -> bool:
         """Is there a connection that calls may use?"""
         return self._connection is not None
+
+    def watch(self, uris: frozenset[str], updated: Callable[[str], None]) -> None:
+        """From now on, tell `updated` of changes of these resources; after it was away, of all of them."""
+        self._watched, self._updated = uris, updated
+        if self._connection is not None:
+            self._connection.watch(uris, updated)
+        elif uris:
+            self.wake(start_only=True)
+        self._poke.set()  # who is watched is not stopped for lack of calls
+
+    @property
+    def subscribes(self) -> bool | None:
+        """Can its resources be watched? None: it is away, and nobody knows."""
+        if self._connection is None:
+            return None
+        declared: Json = self._connection.capabilities.get("resources")
+        return isinstance(declared, dict) and bool(cast("dict[str, Json]", declared).get("subscribe"))
 
     def degraded(self, why: str) -> None:
         """The circuit breaker moved: `why` it is not closed, or empty."""
@@ -393,6 +412,10 @@ class Supervisor:
         self.error = None
         self._used_at = self._clock()
         self._owner.up()
+        if self._watched:
+            connection.watch(self._watched, self._updated)
+            for uri in self._watched:  # it may have changed while nobody told
+                self._updated(uri)
         self._set("degraded" if self._degraded else "ready", self._degraded)
         self.settled.set()
 
@@ -444,7 +467,7 @@ class Supervisor:
 
     def _idle_at(self) -> float | None:
         bound = self.config.idle_stop
-        if bound is None:
+        if bound is None or self._watched:
             return None
         return self._clock() + bound if self._in_flight else self._used_at + bound
 
@@ -529,3 +552,7 @@ class Supervisor:
             async with asyncio.timeout_at(until):
                 await self._poke.wait()
         self._poke.clear()
+
+
+def _nothing(_: str) -> None:
+    """Nobody watches."""

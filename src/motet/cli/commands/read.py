@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 @click.command(short_help="Read resources, from any servers, together.")
 @click.argument("uris", metavar="URI...", nargs=-1, required=True)
 @click.option("--context", "max_bytes", type=int, metavar="BYTES", help="As one text for a language model, so long.")
+@click.option("--follow", is_flag=True, help="Go on, and print each again whenever its server says that it changed.")
 @options.config
 @options.json
 @click.pass_context
@@ -23,6 +24,7 @@ def command(
     *,
     uris: tuple[str, ...],
     max_bytes: int | None,
+    follow: bool,
     config: str | None,
     as_json: bool,
 ) -> None:
@@ -39,15 +41,29 @@ def command(
         async with session.connected(session.configured(config), settle=False) as motet:
             return (await motet.read_resources(uris)).looked_at()
 
-    reading = session.run(work)
-    if as_json:
-        output.emit_json(reading_json(reading))
-    elif max_bytes is not None:
-        click.echo(output.clean(reading.as_context(max_bytes), limit=max_bytes))
-    else:
-        _show(reading, labelled=len(uris) > 1)
-    for error in reading.missing.values():
-        output.complain(error)
+    def show(reading: Reading) -> None:
+        if as_json:
+            output.emit_json(reading_json(reading))
+        elif max_bytes is not None:
+            click.echo(output.clean(reading.as_context(max_bytes), limit=max_bytes))
+        else:
+            _show(reading, labelled=len(uris) > 1)
+        for error in reading.missing.values():
+            output.complain(error)
+
+    async def following() -> Reading:
+        async with session.connected(session.configured(config), settle=False) as motet, motet.watch(uris) as changes:
+            reading = (await motet.read_resources(uris)).looked_at()
+            for error in changes.missing.values():
+                output.complain(error)
+            while changes.uris:  # else there is nothing to wait for
+                show(reading)
+                uri = await anext(changes)
+                reading = (await motet.read_resources([(changes.uris[uri], uri)])).looked_at()
+            return reading
+
+    reading = session.run(following if follow else work)
+    show(reading)
     ctx.exit(exits.of_reads(len(reading.found), reading.missing.values()))
 
 
