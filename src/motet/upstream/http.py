@@ -149,7 +149,7 @@ class HttpLink:
                 auth = self._door.auth
                 if last or auth is None:
                     raise self._door.needs_auth(refused) from None
-                if not await auth.renew(refused.status, refused.challenge, sent, in_place=isinstance(mark, Call)):
+                if not await auth.renew(refused.status, refused.challenge, sent, in_place=bool(self._version)):
                     raise self._door.needs_auth(refused) from None
                 mark.written = False
         raise AssertionError("unreachable")

@@ -116,7 +116,7 @@ class SseLink(Channel):
             auth = self._door.auth
             if not isinstance(complaint, Refused) or auth is None or not again:
                 raise complaint
-            if not await auth.renew(complaint.status, complaint.challenge, sent, in_place=isinstance(mark, Call)):
+            if not await auth.renew(complaint.status, complaint.challenge, sent, in_place=bool(self._version)):
                 raise complaint
 
     async def _headers(self) -> dict[str, str]:
