@@ -152,10 +152,10 @@ def large(rows: int, **more: Json) -> bytes:
 
 
 def test_a_large_answer_is_not_decoded_until_somebody_looks() -> None:
-    reply = read(large(20_000))
+    reply = read(large(40_000))
     assert isinstance(reply, ToolResult)
     assert reply.undecoded
-    assert reply.body["structuredContent"]["rows"][-1]["id"] == 19_999
+    assert reply.body["structuredContent"]["rows"][-1]["id"] == 39_999
 
 
 @pytest.mark.parametrize(
