@@ -579,7 +579,8 @@ class Drive:
     def _tell(self) -> None:
         state = self.state
         if state.changes:
-            changes, state.changes = state.changes, []
+            changes = list(state.changes)
+            state.changes.clear()
             heard = self.emit is not nobody or self.watch is not None or self._asking
             for change in changes if heard else ():
                 unit = change.unit
@@ -592,7 +593,8 @@ class Drive:
             self.stopped()
             self.stopped = None
         if state.unwanted:
-            unwanted, state.unwanted = state.unwanted, []
+            unwanted = list(state.unwanted)
+            state.unwanted.clear()
             for started in unwanted:
                 self._drop(started)
         if self._told in ("running", "waiting") or self._told != state.status:

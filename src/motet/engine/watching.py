@@ -47,7 +47,8 @@ async def watch(durable: Durable, run: str, *, every: float = EVERY) -> AsyncGen
 def _events(state: RunState, entry: Entry) -> list[Seen]:
     """What applying the entry gives to tell."""
     state.apply(entry)
-    changes, state.changes = state.changes, []
+    changes = list(state.changes)
+    state.changes.clear()
     state.unwanted.clear()
     told: list[Seen] = [step_changed(state, change) for change in changes]
     if isinstance(entry, Started) and entry.server:

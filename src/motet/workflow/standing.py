@@ -105,6 +105,11 @@ class Unit:
         self.child_round = 0
 
     @property
+    def lost(self) -> Literal["failed", "unknown"]:
+        """What it is when nothing more is done about its last call."""
+        return "unknown" if self.uncertain else "failed"
+
+    @property
     def has_data(self) -> bool:
         """Does its name stand for data?"""
         return self.status in HAS_DATA or (self.status == "unknown" and self.via == "value")
@@ -196,6 +201,16 @@ class Node:
     def refused(self) -> bool:
         """Is it an approval nobody gave?"""
         return any(unit.refused for unit in self.units)
+
+    @property
+    def goes_on(self) -> bool:
+        """Is its workflow at the stage in which it may begin and go on?"""
+        return self.frame.stage == ("forward" if self.phase == "step" else "finally")
+
+    @property
+    def has_more(self) -> bool:
+        """Has a foreach items that were not begun, or are to be done again?"""
+        return bool(self.retries) or len(self.units) < len(self.items)
 
     @property
     def server(self) -> str:
