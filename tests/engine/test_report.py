@@ -134,6 +134,17 @@ def test_observers_hear_of_the_run_its_steps_its_progress_and_its_flows(
     ]
 
 
+def test_observers_hear_of_every_step_that_is_skipped(
+    world: Servers, events: list[Any], emit: Callable[[Any], None]
+) -> None:
+    text = "steps: {s: {call: a.make, if: 'false'}, t: {call: a.each, with: {id: '${{ s.id }}'}}}"
+    run(world, text, emit=emit)
+    assert [(event.step, event.status, event.message) for event in events if isinstance(event, StepChanged)] == [
+        ("s", "skipped", "if"),
+        ("t", "skipped", "missing: s"),
+    ]
+
+
 def test_a_thousand_parallel_steps_are_in_flight_at_once_without_a_pile_up(servers: Servers) -> None:
     gate: list[int] = []
 

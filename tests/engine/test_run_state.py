@@ -34,6 +34,7 @@ from motet.workflow.entries import (
 from motet.workflow.model import Workflow
 from motet.workflow.runstate import RunState
 from motet.workflow.scopes import Act
+from motet.workflow.standing import SETTLED, Unit
 
 ERROR = ErrorInfo(kind="tool_error", message="no", server="s", sent="yes")
 LOST = ErrorInfo(kind="connection_lost", message="cut", server="s", sent="unknown", transient=True)
@@ -101,6 +102,9 @@ class Player:
             case "resolve":
                 verdict = self.chance.choice(("done", "failed", "retry"))
                 self.note(Answered(at=self.at, key=unit.key, verdict=verdict, data={"v": 1}))
+            case "question" if self.chance.random() < 0.5:
+                verdict = self.chance.choice(("answer", "decline"))
+                self.note(Answered(at=self.at, key=unit.key, verdict=verdict, data={}))
             case _:
                 over = unit.waiting.again is None or self.chance.random() < 0.5
                 self.note(Woke(at=self.at, key=unit.key, over=over))
@@ -130,6 +134,30 @@ class Player:
         }[outcome]
         self.finished.append(act.key)
         self.note(Finished(at=self.at, key=act.key, result=result))
+
+
+@dataclass
+class Restless(Player):
+    """Also gives verdicts nobody waits for, lets calls ask, and lets time run out."""
+
+    def step(self) -> None:
+        acts = [act for act, _ in self.state.in_flight.values() if act.kind in ("call", "prompt")]
+        unknown = [unit.key for unit in units(self.state) if unit.status == "unknown"]
+        due, luck = self.state.due(self.at), self.chance.random()
+        if due is not None:
+            self.note(due)
+        elif unknown and luck < 0.1:
+            verdict = self.chance.choice(("done", "failed", "retry"))
+            self.note(Answered(at=self.at, key=self.chance.choice(unknown), verdict=verdict, data={"v": 1}))
+        elif acts and luck > 0.9:
+            act = self.chance.choice(acts)
+            self.note(Waiting(at=self.at, key=act.key, reason="question", round_state="x", until=self.at + 4))
+        else:
+            super().step()
+
+
+def units(state: RunState) -> list[Unit]:
+    return [unit for frame in state.frames() for node in frame.all_nodes for unit in node.units]
 
 
 def nest(chance: random.Random, size: int) -> Workflow:
@@ -246,6 +274,40 @@ def test_nested_runs_end_and_replay_to_the_same_state(seed: int, size: int, dura
         assert [unit.key for unit in units if unit.undo == "pending"] == []
 
 
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 10), st.booleans(), st.integers(0, 80))
+def test_whatever_is_said_and_whenever_nothing_is_left_open_at_the_end(
+    seed: int, size: int, durable: bool, cancel: int
+) -> None:
+    chance = random.Random(seed)
+    workflow = nest(chance, size) if chance.random() < 0.5 else flow(timed(chance, graph(chance, size)))
+    cancel_at = cancel if chance.random() < 0.3 else None
+    player = Restless(RunState(workflow, BEGAN, durable=durable), chance, cancel_at=cancel_at)
+    for _ in range(3):
+        player.play()
+        state = player.state
+        assert (state.ready(), list(state.in_flight), state.waiting) == ([], [], [])
+        for frame in state.frames():
+            assert (frame.stage, frame.open, frame.active, len(frame.backlog), frame.running) == ("ended", 0, 0, 0, {})
+            assert [
+                node.key for node in frame.all_nodes if node.status not in SETTLED or node.open or node.active
+            ] == []
+        assert [unit.key for unit in units(state) if unit.status not in SETTLED] == []
+        if not state.gaps():
+            break
+        player.note(Resumed(at=player.at))
+    again = RunState(workflow, BEGAN, durable=durable)
+    for entry in player.entries:
+        again.apply(decode(encode(entry)))
+    assert picture(again) == picture(player.state)
+
+
+def timed(chance: random.Random, text: str) -> str:
+    bounded = f"timeout: {chance.randint(5, 60)}s\n" if chance.random() < 0.3 else ""
+    narrow = "concurrency: 2\n" if chance.random() < 0.3 else ""
+    return bounded + narrow + text
+
+
 def check_order(workflow: Workflow, player: Player) -> None:
     settled = {node.key: node.seq for node in player.state.root.nodes.values()}
     for name, step in workflow.steps.items():
@@ -355,6 +417,58 @@ def test_a_verdict_on_an_unknown_outcome_that_the_run_went_past_changes_the_reco
     assert (state.status, state.root.output, state.gaps()) == ("partial", {"v": None}, False)
     state.apply(Answered(at=2, key="s", verdict="done", data={"v": 3}))
     assert (state.status, state.root.output) == ("complete", {"v": 3})
+
+
+def test_a_verdict_on_one_item_while_others_go_on_ends_nothing() -> None:
+    text = "steps: {s: {call: a.x, foreach: '${{ [1, 2] }}', concurrency: 1, on_error: continue}}"
+    state = RunState(flow(text), BEGAN)
+    state.apply(Started(at=1, key="s[0]", kind="call"))
+    state.apply(Finished(at=1, key="s[0]", result=Result(status="unknown", error=LOST)))
+    state.apply(Answered(at=2, key="s[0]", verdict="done", data=1))
+    assert (state.status, [act.key for act in state.ready()]) == ("running", ["s[1]"])
+    state.apply(Started(at=3, key="s[1]", kind="call"))
+    state.apply(Finished(at=3, key="s[1]", result=Result(status="done", data=2)))
+    assert (state.status, state.root.nodes["s"].data) == ("complete", [1, 2])
+
+
+def test_a_look_before_an_undo_leaves_the_step_what_it_was() -> None:
+    text = """steps:
+  s:
+    call: a.x
+    on_error: {value: 7}
+    reconcile: {call: a.find, happened: result.found}
+    undo: {call: a.undo, when: maybe}
+  t: {call: a.x, needs: [s]}
+"""
+    state = RunState(flow(text), BEGAN)
+    for key, result in (
+        ("s", Result(status="unknown", error=LOST)),
+        ("reconcile s", Result(status="failed", error=DOWN)),
+        ("t", Result(status="failed", error=ERROR)),
+    ):
+        state.apply(Started(at=1, key=key, kind="reconcile" if " " in key else "call"))
+        state.apply(Finished(at=1, key=key, result=result))
+    state.apply(Started(at=2, key="reconcile s", kind="reconcile"))
+    assert (state.find("s").status, state.find("s").has_data) == ("unknown", True)
+    state.apply(Finished(at=2, key="reconcile s", result=Result(status="done", data={"found": False})))
+    unit = state.find("s")
+    assert (state.status, unit.status, unit.via, unit.data, unit.undo) == ("failed", "done", "value", 7, "none")
+
+
+def test_a_resumed_step_that_is_not_begun_again_keeps_what_it_had_and_is_undone() -> None:
+    inner = "steps: {a: {call: a.x, undo: {call: a.back}}, b: {call: a.x, on_error: continue}}\noutput: {a: '${{ a }}'}"
+    text = "steps: {t: {call: a.x, on_error: continue}, n: {run: inner.yaml, needs: [t]}, u: {call: a.x, needs: [n]}}"
+    state = RunState(flow(text, inner=inner), BEGAN)
+    failed, done = Result(status="failed", error=ERROR, reason="no"), Result(status="done", data=1)
+    ends = {"t": failed, "n/a": done, "n/b": failed, "u": done}
+    for key, result in ends.items():
+        state.apply(Started(at=1, key=key, kind="call"))
+        state.apply(Finished(at=1, key=key, result=result))
+    assert (state.status, state.find("n").status, state.find("n").data) == ("partial", "partial", {"a": 1})
+    state.apply(Resumed(at=2))
+    state.apply(Cancelled(at=3))
+    assert (state.find("n").status, state.find("n").data, state.find("t").reason) == ("partial", {"a": 1}, "stopped")
+    assert [act.key for act in state.ready()] == ["undo n/a"]
 
 
 def test_a_workflows_time_counts_from_its_begin() -> None:

@@ -514,6 +514,33 @@ def test_a_servers_question_is_answered_in_place_and_the_same_round_repeated(ser
     assert report.step("s").output == {"state": "s1", "answers": {"q1": {"action": "accept", "content": {"v": 1}}}}
 
 
+@pytest.mark.parametrize(
+    ("text", "asker", "via", "undo"),
+    [
+        ("{call: a.x, undo: {call: a.back}}, t: {call: a.broken, needs: [s]}", "a.back", "call", "done"),
+        ("{call: a.broken, on_error: {call: a.back}}", "a.back", "fallback", "none"),
+        ("{call: a.lost, reconcile: {call: a.back, happened: result.found}}", "a.back", "reconcile", "none"),
+    ],
+)
+def test_questions_of_undo_fallback_and_reconcile_are_answered_in_place_too(
+    servers: Servers, text: str, asker: str, via: str, undo: str
+) -> None:
+    def asks(arguments: dict[str, Any]) -> Any:
+        if "_round" not in arguments:
+            return Asked((Question("a", "elicitation", "Sure?", key="q"),), state="s1")
+        return {"found": arguments["_round"].answers == {"q": {"action": "accept", "content": {"v": 1}}}}
+
+    servers.tools = {
+        "a.x": lambda _: {},
+        "a.broken": lambda _: broken("a"),
+        "a.lost": lambda _: ConnectionLost("cut", server="a", sent="unknown"),
+        asker: asks,
+    }
+    report = run(servers, f"steps: {{s: {text}}}", ask=asking(Answer("accept", {"v": 1})))
+    step = report.step("s")
+    assert (step.status, step.via, step.undo, servers.count(asker)) == ("done", via, undo, 2)
+
+
 def test_a_question_that_nobody_answers_fails_the_step_with_nothing_done(servers: Servers) -> None:
     servers.tools["a.x"] = lambda _: Asked((Question("a", "elicitation", "Which?", key="q1"),))
     report = run(servers, "steps: {s: {call: a.x}}")

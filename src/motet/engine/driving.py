@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import replace
 
 import msgspec
 
@@ -341,18 +342,7 @@ class Drive:
     def _begin_call(self, act: Act, request: Request, now: float) -> bool:
         arguments = dict(request.arguments or {})
         try:
-            call = self.dispatch.prepare(
-                request.server,
-                "prompts/get" if request.method == "prompts/get" else "tools/call",
-                request.name,
-                self.secrets.resolved(arguments),
-                key=request.key,
-                deadline=self._loop_time(request.by, now),
-                retry=request.retry,
-                waits=True,
-                on_progress=self._progress(act),
-                round=None if request.round is None else Round(*request.round),
-            )
+            call = self._prepared(act, request, now)
         except CallError as error:
             self._started(act, request, now, arguments, call=None)
             self.errors[act.key] = error
@@ -363,13 +353,28 @@ class Drive:
             self._show(act, request, now, arguments)
             return False
         self._started(act, request, now, arguments, call=call)
+        self._calls[act.key] = call
+        self._spawn(act.key, self._call(act, request, call))
+        return True
+
+    def _prepared(self, act: Act, request: Request, now: float) -> Call:
+        call = self.dispatch.prepare(
+            request.server,
+            "prompts/get" if request.method == "prompts/get" else "tools/call",
+            request.name,
+            self.secrets.resolved(dict(request.arguments or {})),
+            key=request.key,
+            deadline=self._loop_time(request.by, now),
+            retry=request.retry,
+            waits=True,
+            on_progress=self._progress(act),
+            round=None if request.round is None else Round(*request.round),
+        )
         if not call.repeatable:
             call.fence = self.fence
             if act.kind == "call":
                 call.on_late = self._on_late(act)
-        self._calls[act.key] = call
-        self._spawn(act.key, self._call(act, request, call))
-        return True
+        return call
 
     def _loop_time(self, by: float | None, now: float) -> float | None:
         return None if by is None else self._loop.time() + (by - now)
@@ -428,7 +433,7 @@ class Drive:
             self._over(act.key)
             return
         if isinstance(outcome, Asked):
-            await self._questions(act, outcome)
+            await self._questions(act, request, outcome)
             return
         if isinstance(outcome, Failed):
             self.errors[act.key] = outcome.error
@@ -445,26 +450,45 @@ class Drive:
                 return outcome
             await self.regain()
 
-    async def _questions(self, act: Act, asked: Asked) -> None:
+    async def _questions(self, act: Act, request: Request, asked: Asked) -> None:
         """Answer in place when somebody is here, else let the step wait with its questions."""
-        if self.ask is not None:
-            answers: dict[str, Json] = {}
-            for number, question in enumerate(asked.questions):
-                answer = await self.ask(question)
-                if answer is None:
-                    break
-                answers[question.key or str(number)] = {"action": answer.action, "content": answer.content}
-            else:
-                self._wait_for_answers(act, asked)
-                self.answer(act.key, "answer", data=answers)
-                return
-        if self.state.durable and act.kind in ("call", "prompt"):
+        waits = act.kind in ("call", "prompt")
+        answers = await self._answers(asked)
+        if answers is not None and waits:
+            self._wait_for_answers(act, asked)
+            self.answer(act.key, "answer", data=answers)
+        elif answers is not None:
+            await self._next_round(act, replace(request, round=(answers, asked.state)))
+        elif self.state.durable and waits:
             self._wait_for_answers(act, asked)
         else:
             first = asked.questions[0]
             message = f"asks: {first.message}; nobody is here to answer"
             error = ErrorInfo(kind="unanswered", message=message, server=first.server)
             self._finish(act.key, Result(status="failed", error=error, reason=message, attempts=asked.attempts))
+
+    async def _next_round(self, act: Act, request: Request) -> None:
+        """A reconcile, a fallback or an undo never waits: with its answers it is sent again at once."""
+        try:
+            call = self._calls[act.key] = self._prepared(act, request, self._at())
+        except CallError as error:
+            self.errors[act.key] = error
+            self._finish(act.key, came_of(error_info(error), repeatable=True))
+            self._over(act.key)
+            return
+        await self._call(act, request, call)
+
+    async def _answers(self, asked: Asked) -> dict[str, Json] | None:
+        """What somebody here says to all of its questions."""
+        if self.ask is None:
+            return None
+        answers: dict[str, Json] = {}
+        for number, question in enumerate(asked.questions):
+            answer = await self.ask(question)
+            if answer is None:
+                return None
+            answers[question.key or str(number)] = {"action": answer.action, "content": answer.content}
+        return answers
 
     def _wait_for_answers(self, act: Act, asked: Asked) -> None:
         questions = [

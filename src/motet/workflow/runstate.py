@@ -209,17 +209,17 @@ def _started(run: Run, entry: Started) -> None:
     unit = act.unit
     run.in_flight[entry.key] = (act, entry)
     unit.node.frame.running[entry.key] = unit
-    if act.phase == "undo" and act.kind == "undo":
-        unit.undo_started = entry
-        run.changed(unit, "running", "undo")
+    if act.phase == "undo":  # what the step itself was, it stays
+        if act.kind == "undo":
+            unit.undo_started = entry
+            run.changed(unit, "running", "undo")
         return
     if act.kind in ("call", "read", "prompt"):
         unit.started = entry
     if unit.began is None:
         unit.began = run.at
     unit.status = "running"
-    if act.phase != "undo":
-        run.changed(unit, "running")
+    run.changed(unit, "running")
 
 
 def _finished(run: Run, entry: Finished) -> None:

@@ -180,8 +180,7 @@ class Run:
             unit.data = None
         elif status == "done" and via == "call":
             unit.error = None
-        if unit.index is not None or status != "skipped":
-            self.changed(unit, status)
+        self.changed(unit, status)
         node.open -= 1
         self._leave(unit)
         if node.foreach is None:
@@ -189,22 +188,35 @@ class Run:
         elif node.open == 0 and (node.broken or not node.has_more):
             self.settle_items(node)
 
-    def settle_items(self, node: Node) -> None:
-        """A foreach has come to its end; items that were not begun will not be."""
+    def settle_items(self, node: Node, reason: str = "stopped") -> None:
+        """A foreach has come to its end; items that were not begun, or not begun again, will not be."""
         if node.status in SETTLED:
             return
-        while node.retries:
-            self._pass_over(node.retries.pop())
         while len(node.units) < len(node.items):
             index = len(node.units)
-            unit = Unit(node, f"{node.key}[{index}]", index, node.items[index])
-            self._pass_over(unit)
-            node.units.append(unit)
-        status, data, error, reason = sum_up(node)
-        self.settle_step(node, status, data=data, error=error, reason=reason)
+            node.units.append(Unit(node, f"{node.key}[{index}]", index, node.items[index]))
+        for unit in node.units:
+            self._pass_over(unit, reason)
+        node.retries.clear()
+        status, data, error, why = sum_up(node)
+        self.settle_step(node, status, data=data, error=error, reason=why)
 
-    def _pass_over(self, unit: Unit) -> None:
-        unit.status, unit.reason, unit.settled = "skipped", "stopped", self.at
+    def skip(self, node: Node, reason: str) -> None:
+        """A step is not begun; one of a resumed run, not begun again."""
+        unit = node.unit
+        if unit is not None:
+            self._pass_over(unit, reason)
+            self.changed(unit, unit.status)
+            self.settle_step(node, unit.status, data=unit.data, reason=reason)
+        elif node.units:
+            self.settle_items(node, reason)
+        else:
+            self.settle_step(node, "skipped", reason=reason)
+
+    def _pass_over(self, unit: Unit, reason: str) -> None:
+        if unit.status == "pending":
+            unit.status = "partial" if unit.via is not None else "skipped"  # what it got before, it still has
+            unit.reason, unit.settled, unit.kept = reason, self.at, None
 
     def settle_step(
         self,
@@ -231,17 +243,13 @@ class Run:
         if frame.open == 0:
             self.todo.append(("advance", frame))
 
-    def skip(self, node: Node, reason: str) -> None:
-        """A step is not done at all."""
-        self.settle_step(node, "skipped", reason=reason)
-
     def amend(self, unit: Unit) -> None:
-        """A unit that had settled is something else after all, and so its step."""
+        """A unit that had settled is something else after all, and so its step, if that has settled."""
         node = unit.node
         node.cached = None
         if node.foreach is None:
             node.status, node.data, node.error, node.reason = unit.status, unit.data, unit.error, unit.reason
-        else:
+        elif node.status in SETTLED:
             node.status, node.data, node.error, node.reason = sum_up(node)
 
     def undo_is(self, unit: Unit, undo: Undoing) -> None:

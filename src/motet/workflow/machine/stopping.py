@@ -92,10 +92,8 @@ def _drop(run: Run, frame: Frame, nodes: dict[str, Node]) -> None:
     for unit in [unit for node in still_open for unit in node.units if unit.status == "ready"]:
         _drop_ready(run, unit)
     for node in still_open:
-        if node.status == "pending" and not node.units:
+        if node.status == "pending" and node.open == 0:
             run.skip(node, "stopped")
-        elif node.status == "pending" and node.open == 0:
-            run.settle_items(node)
 
 
 def _give_up(run: Run, frame: Frame) -> None:

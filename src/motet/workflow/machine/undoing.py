@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Literal, TypeAlias
 
 from motet.workflow.entries import ErrorInfo, Result
-from motet.workflow.judging import looked, may_undo, took_effect
+from motet.workflow.judging import looked, may_undo, took_effect, with_sent_no
 from motet.workflow.machine.ending import begin_finally, conclude
 from motet.workflow.machine.run import Run
 from motet.workflow.standing import Frame, Undoing, Unit
@@ -71,20 +71,20 @@ def undo_next(run: Run, frame: Frame) -> None:
 def looked_before_undo(run: Run, unit: Unit, result: Result) -> None:
     """The look of a `reconcile`, before its undo, has ended."""
     happened, data = looked(unit, result, run.scopes)
-    if happened is False:
+    if happened is not None:
         unit.uncertain = False
-        if unit.via is None:
-            unit.status = "failed"
-            if unit.node.foreach is None:
-                unit.node.status = "failed"
-        _over(run, unit, "none")
-        return
-    if happened:
-        unit.status, unit.via, unit.data, unit.uncertain = "done", "reconcile", data, False
+        if happened:
+            unit.status, unit.via, unit.data = "done", "reconcile", data
+        else:
+            unit.status = "failed" if unit.via is None else "done"  # a value in its place is all there is of it
+            unit.error = None if unit.error is None else with_sent_no(unit.error)
         unit.node.cached = None
         if unit.node.foreach is None:
-            unit.node.status, unit.node.data = "done", data
-    _take_back(run, unit, way_back(unit, has_looked=True))
+            run.amend(unit)
+    if happened is False:
+        _over(run, unit, "none")
+    else:
+        _take_back(run, unit, way_back(unit, has_looked=True))
 
 
 def undone(run: Run, unit: Unit, result: Result) -> None:
