@@ -33,7 +33,7 @@ from motet.workflow.entries import (
 )
 from motet.workflow.model import Workflow
 from motet.workflow.runstate import RunState
-from motet.workflow.scopes import Act
+from motet.workflow.scopes import Act, Request
 from motet.workflow.standing import SETTLED, Unit
 
 ERROR = ErrorInfo(kind="tool_error", message="no", server="s", sent="yes")
@@ -429,6 +429,26 @@ def test_a_verdict_on_one_item_while_others_go_on_ends_nothing() -> None:
     state.apply(Started(at=3, key="s[1]", kind="call"))
     state.apply(Finished(at=3, key="s[1]", result=Result(status="done", data=2)))
     assert (state.status, state.root.nodes["s"].data) == ("complete", [1, 2])
+
+
+def test_what_was_approved_is_what_is_done_or_it_is_not_done() -> None:
+    text = """steps:
+  s: {call: a.x, on_error: continue}
+  ok: {approval: {message: go}, needs: [s]}
+  t: {call: a.y, with: {was: "${{ steps.s.status }}"}, needs: [ok]}
+"""
+    state = RunState(flow(text), BEGAN, durable=True)
+    state.apply(Started(at=1, key="s", kind="call"))
+    state.apply(Finished(at=1, key="s", result=Result(status="unknown", error=LOST)))
+    asked = state.request(state.ready()[0], 2)
+    assert isinstance(asked, Request)
+    assert asked.shown == {"message": "go", "then": {"t": {"was": "unknown"}}}
+    state.apply(Waiting(at=2, key="ok", reason="approval", shown=asked.shown, digest=asked.digest))
+    state.apply(Answered(at=3, key="s", verdict="done", data={}))
+    state.apply(Answered(at=4, key="ok", verdict="approve", who="ann"))
+    refused = state.request(state.ready()[0], 5)
+    assert isinstance(refused, Result)
+    assert (refused.status, refused.reason) == ("failed", "the arguments are not those that were approved")
 
 
 def test_a_look_before_an_undo_leaves_the_step_what_it_was() -> None:

@@ -40,6 +40,12 @@ def unreadable(_: dict[str, Any]) -> ToolResult:
     return ToolResult(b"", decode=decode)
 
 
+def iter_of(*answers: Any) -> Callable[[dict[str, Any]], Any]:
+    """A tool that answers each call with the next of these."""
+    left = iter(answers)
+    return lambda _: next(left)
+
+
 # -- unknown outcomes -------------------------------------------------------------------------------------------------
 
 
@@ -201,6 +207,35 @@ steps:
     )
     assert servers.calls[-1] == ("a.undo", {"id": 9})
     assert (report.status, report.step("s").undo, report.attention) == ("failed", "done", ())
+
+
+def test_an_undo_that_needs_data_nobody_has_is_left_to_a_person_with_the_command(servers: Servers) -> None:
+    servers.tools = {"a.x": lambda _: broken("a"), "a.undo": lambda _: {}}
+    report = run(
+        servers, "steps: {s: {call: a.x, undo: {call: a.undo, when: maybe, with: {id: '${{ s.id }}', env: test}}}}"
+    )
+    assert servers.count("a.undo") == 0
+    assert [(left.what, left.reason, left.command) for left in report.attention] == [
+        ("undo unknown", "missing: s", "motet call a.undo id=… env=…")
+    ]
+
+
+def test_an_undo_reads_what_came_later_without_waiting_for_it_and_has_its_steps_retries(servers: Servers) -> None:
+    servers.tools = {
+        "a.x": lambda _: {"id": 1},
+        "a.undo": iter_of(down(), down(), {}),
+        "a.fail": lambda _: broken("a"),
+    }
+    report = run(
+        servers,
+        """
+steps:
+  s: {call: a.x, retry: 3, undo: {call: a.undo, with: {also: "${{ t.id }}"}}}
+  t: {call: a.x, with: {of: "${{ s.id }}"}}
+  fail: {call: a.fail, needs: [t]}
+""",
+    )
+    assert (report.status, servers.calls[-1], report.undone) == ("failed", ("a.undo", {"also": 1}), ("s",))
 
 
 def test_undo_of_a_failed_write_that_may_have_acted_needs_maybe(servers: Servers) -> None:
@@ -492,6 +527,9 @@ def test_an_approval_that_nobody_gives_in_time_is_expired(servers: Servers) -> N
     error = report.step("ok").error
     assert error is not None
     assert (report.status, error["kind"], report.took, servers.count("a.x")) == ("failed", "expired", 3600.0, 0)
+    goes_on = APPROVED.replace("timeout: 1h}}", "timeout: 1h}, on_error: continue}")
+    partial = run(servers, goes_on, ask=asking(Answer("accept"), after=7200))
+    assert (partial.status, partial.step("go").reason, servers.count("a.x")) == ("partial", "missing: ok", 0)
 
 
 def test_an_approval_in_memory_with_nobody_to_ask_is_unanswered(servers: Servers) -> None:
@@ -557,6 +595,12 @@ def test_a_steps_timeout_covers_all_its_attempts(servers: Servers) -> None:
     servers.read_only.add("a.x")
     report = run(servers, "steps: {s: {call: a.x, timeout: 10s, on_error: continue}}")
     assert (report.took, report.step("s").status) == (10.0, "failed")
+
+
+def test_a_steps_timeout_does_not_count_while_it_waits_for_its_server(servers: Servers) -> None:
+    servers.tools["a.x"] = lambda _: down() if now() < START + 60 else {"v": 1}
+    report = run(servers, "steps: {s: {call: a.x, timeout: 10s, on_unavailable: {defer: 1h}}}")
+    assert (report.status, report.step("s").output) == ("complete", {"v": 1})
 
 
 def test_a_workflows_timeout_is_wall_time_over_everything_then_undo_then_finally(servers: Servers) -> None:
@@ -663,6 +707,46 @@ def test_a_failure_under_finally_fails_the_run_and_leaves_the_others_there_alone
     servers.tools = {"a.x": lambda _: {}, "a.bad": lambda _: broken("a")}
     report = run(servers, "steps: {s: {call: a.x, undo: {call: a.x}}}\nfinally: {one: {call: a.bad}, two: {call: a.x}}")
     assert (report.status, report.step("finally:two").status, report.undone) == ("failed", "done", ())
+
+
+# -- how a run ends (SEMANTICS §5) ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("steps", "cancel", "status"),
+    [
+        ("s: {call: a.x}, i: {call: a.x, if: 'false'}", False, "complete"),
+        ("s: {call: a.bad, on_error: {value: 1}}", False, "complete"),
+        ("s: {call: a.bad, on_error: continue}", False, "partial"),
+        ("s: {call: a.lost, on_error: continue}", False, "partial"),
+        ("s: {call: a.x, foreach: '${{ [0, 1] }}', with: {n: '${{ 1/item }}'}, on_error: continue}", False, "partial"),
+        ("s: {call: a.bad, on_error: continue}, t: {call: a.bad}", False, "failed"),
+        ("s: {call: a.soon}, t: {call: a.slow}", True, "cancelled"),
+        ("s: {call: a.bad, on_error: continue}, t: {call: a.slow}", True, "cancelled"),
+        ("s: {call: a.slow}", True, "cancelled"),
+    ],
+)  # fmt: skip
+def test_cancelled_comes_before_failed_before_partial_before_complete(
+    servers: Servers, steps: str, cancel: bool, status: str
+) -> None:
+    servers.tools = {
+        "a.x": lambda _: {},
+        "a.bad": lambda _: broken("a"),
+        "a.lost": lambda _: lost(),
+        "a.soon": slow(1, broken("a")),
+        "a.slow": slow(20, {}),
+    }
+
+    async def scenario() -> Report:
+        one = Run(flow(f"steps: {{{steps}}}"), dispatch=servers, now=now)
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(one.drive())
+            await asyncio.sleep(10)
+            if cancel:
+                one.cancel()
+        return task.result()
+
+    assert virtually(scenario()).status == status
 
 
 # -- keys, output, inputs ---------------------------------------------------------------------------------------------

@@ -51,6 +51,43 @@ def test_done_has_its_data_and_its_record(servers: Servers) -> None:
     assert report.output == {"data": {"v": 1}, "record": RECORD}
 
 
+def test_a_record_has_the_same_fields_whatever_became_of_its_step(servers: Servers) -> None:
+    servers.tools = {"a.x": lambda a: a, "a.bad": lambda _: broken("a"), "a.lost": lambda _: lost()}
+    servers.resources = {"a://one": "text", "b://two": down("b")}
+    report = run(
+        servers,
+        """
+steps:
+  done: {call: a.x}
+  failed: {call: a.bad, on_error: continue}
+  unknown: {call: a.lost, on_error: continue}
+  instead: {call: a.bad, on_error: {value: 1}}
+  unwanted: {call: a.x, if: "false"}
+  lacking: {call: a.x, with: {v: "${{ failed.v }}"}}
+  each: {call: a.x, foreach: "${{ [1] }}"}
+  gaps: {read: {one: "a://one", two: "b://two"}}
+  paused: {wait: 1s}
+  made: {set: 1}
+output: "${{ [steps.done, steps.failed, steps.unknown, steps.instead, steps.unwanted, steps.lacking, steps.each,
+  steps.gaps, steps.paused, steps.made] }}"
+""",
+    )
+    assert [(record["status"], record["via"]) for record in report.output] == [
+        ("done", "call"),
+        ("failed", None),
+        ("unknown", None),
+        ("done", "value"),
+        ("skipped", None),
+        ("skipped", None),
+        ("done", "call"),
+        ("partial", "call"),
+        ("done", "call"),
+        ("done", "call"),
+    ]
+    inner = [item for record in report.output for item in record["items"] if "key" not in item]
+    assert {tuple(record) for record in [*report.output, *inner]} == {tuple(RECORD)}
+
+
 def test_partial_read_map_has_what_was_got_and_makes_the_run_partial(servers: Servers) -> None:
     servers.resources = {"a://one": "text", "b://two": down("b")}
     report = run(
@@ -171,6 +208,13 @@ def test_a_read_in_flight_when_the_run_ends_is_cancelled(servers: Servers) -> No
     assert report.took == 1.0
 
 
+@pytest.mark.parametrize("other", ["call: a.x", "read: 'a://one'"])
+def test_a_step_that_had_only_just_begun_when_the_run_ends_is_cancelled(servers: Servers, other: str) -> None:
+    servers.tools["a.x"] = lambda _: {}
+    report = run(servers, f"steps: {{s: {{{other}}}, t: {{call: a.gone}}}}")
+    assert (report.status, statuses(report), servers.calls) == ("failed", {"s": "cancelled", "t": "failed"}, [])
+
+
 def test_a_write_in_flight_when_the_run_ends_is_left_to_finish(servers: Servers) -> None:
     async def slow(_: dict[str, Any]) -> object:
         await asyncio.sleep(100)
@@ -200,6 +244,35 @@ def test_an_empty_optional_omits_the_argument(servers: Servers) -> None:
     report = run(servers, "steps: {s: {call: a.x}, t: {call: a.x, with: {w: '${{ s.?nothing }}', v: '${{ s.v }}'}}}")
     assert report.status == "complete"
     assert servers.calls[-1] == ("a.x", {"v": 1})
+
+
+def test_arguments_are_plain_json_with_integral_numbers_as_integers_and_times_as_text(servers: Servers) -> None:
+    servers.tools["a.x"] = lambda _: {}
+    run(
+        servers,
+        """
+steps:
+  s:
+    call: a.x
+    with:
+      whole: "${{ 3.0 }}"
+      half: "${{ 2.5 }}"
+      list: "${{ [1.0, '1'] }}"
+      at: "${{ timestamp('2026-11-22T10:00:00Z') }}"
+      none: "${{ null }}"
+      text: "${{ 3.0 }} ${{ true }}"
+""",
+    )
+    assert repr(servers.calls[-1][1]) == repr(
+        {
+            "whole": 3,
+            "half": 2.5,
+            "list": [1, "1"],
+            "at": "2026-11-22T10:00:00Z",
+            "none": None,
+            "text": "3 true",
+        }
+    )
 
 
 def test_a_result_that_holds_an_expression_is_text(servers: Servers) -> None:
@@ -258,7 +331,12 @@ def test_if_is_evaluated_before_foreach_and_with(servers: Servers) -> None:
 
 
 def test_needs_accepts_what_goes_on_and_refuses_what_does_not(servers: Servers) -> None:
-    servers.tools = {"a.ok": lambda _: {}, "a.bad": lambda _: broken("a"), "a.lost": lambda _: lost()}
+    servers.tools = {
+        "a.ok": lambda _: {},
+        "a.bad": lambda _: broken("a"),
+        "a.lost": lambda _: lost(),
+        "a.each": lambda a: {} if a["n"] == 1 else broken("a"),
+    }
     report = run(
         servers,
         """
@@ -267,7 +345,10 @@ steps:
   unknown: {call: a.lost, on_error: continue}
   gap: {call: a.ok, with: {v: '${{ failed.v }}'}}
   gap_goes_on: {call: a.ok, with: {v: '${{ failed.v }}'}, on_error: continue}
+  partial: {call: a.each, foreach: '${{ [1, 2] }}', with: {n: '${{ item }}'}, on_error: continue}
+  value: {call: a.bad, on_error: {value: 1}}
   after_failed: {call: a.ok, needs: [failed]}
+  after_partial: {call: a.ok, needs: [partial, value]}
   after_unknown: {call: a.ok, needs: [unknown]}
   after_gap: {call: a.ok, needs: [gap]}
   after_gap_that_goes_on: {call: a.ok, needs: [gap_goes_on]}
@@ -278,7 +359,10 @@ steps:
         "unknown": "unknown",
         "gap": "skipped",
         "gap_goes_on": "skipped",
+        "partial": "partial",
+        "value": "done",
         "after_failed": "done",
+        "after_partial": "done",
         "after_unknown": "done",
         "after_gap": "skipped",
         "after_gap_that_goes_on": "done",

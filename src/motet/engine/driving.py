@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import replace
+from inspect import CORO_CREATED, getcoroutinestate
+from typing import Any, cast
 
 import msgspec
 
@@ -638,3 +640,5 @@ class Drive:
         if task is not None and (started.reads or unwritten):
             self._dropped.add(started.key)
             task.cancel()
+            if getcoroutinestate(cast("Coroutine[Any, Any, None]", task.get_coro())) == CORO_CREATED:
+                self._finish(started.key, Result(status="cancelled", reason="stopped"))  # it will never get to say so

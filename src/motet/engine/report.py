@@ -6,6 +6,7 @@ One dataclass for every kind of workflow, written in YAML or in Python. `to_json
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from motet.calls import Json
 from motet.engine.ports import Redact, as_it_is
 from motet.workflow.entries import Waiting
 from motet.workflow.runstate import RunState, RunStatus
+from motet.workflow.scopes import parts
 from motet.workflow.standing import CHOSEN, Frame, Node, Unit
 
 _ENCODER = msgspec.json.Encoder()
@@ -423,10 +425,12 @@ class _Maker:
         undo = unit.node.step.undo
         if undo is None:
             return ""
-        arguments = ""
         if unit.undo_started is not None:
             sent = cast("dict[str, Json]", self.redact(unit.undo_started.arguments or {}))
-            arguments = "".join(f" {key}:={_short(value, 200)}" for key, value in sent.items())
+            arguments = "".join(f" {_argument(key, value)}" for key, value in sent.items())
+        else:
+            needed = () if undo.call.arguments is None else tuple(parts(undo.call.arguments))
+            arguments = "".join(" …" if key == "*" else f" {key}=…" for key in needed)
         return f"motet call {undo.call.server}.{undo.call.tool}{arguments}"
 
     def flows(self, frames: list[Frame]) -> tuple[tuple[str, str], ...]:
@@ -438,6 +442,12 @@ class _Maker:
                     if server != started.server:
                         found[server, started.server] = None
         return tuple(found)
+
+
+def _argument(key: str, value: Json) -> str:
+    """As `motet call` takes it from a shell."""
+    plain = isinstance(value, str)
+    return shlex.quote(f"{key}={value}" if plain else f"{key}:={_short(value, 200)}")
 
 
 def _wait_reason(waiting: Waiting | None) -> str:

@@ -94,7 +94,8 @@ def undone(run: Run, unit: Unit, result: Result) -> None:
         return
     why = result.reason or "it could not be undone"
     unit.undo_error = result.error or ErrorInfo(kind="expression", message=why)
-    _over(run, unit, "unknown" if result.status == "unknown" else "failed")
+    blind = result.status == "skipped" and not took_effect(unit)  # `maybe`, but it needs the data that nobody has
+    _over(run, unit, "unknown" if blind or result.status == "unknown" else "failed")
 
 
 def _take_back(run: Run, unit: Unit, way: Way) -> None:
