@@ -102,6 +102,17 @@ def test_runs_are_listed_shown_verified_run_again_and_forgotten(motet: Run, choi
     ]
     shown = motet("show", "one", "--history", "--json")
     assert (shown.code, shown.json["status"], bool(shown.json["history"])) == (0, "complete", True)
+    lines = motet("show", "one", "--history").out.splitlines()
+    assert [line[25:].partition(" {")[0] for line in lines if line[23:25] == "Z "] == [
+        "began",
+        "started said",
+        "finished said",
+        "started kept",
+        "finished kept",
+        "started last",
+        "finished last",
+        "ended",
+    ]
     assert motet("verify", "one").out == "the journal of run one is whole\n"
     assert motet("prune", "--older-than", "0s").out == "2 runs forgotten\n"
     assert motet("runs", "--json").json == []
@@ -120,6 +131,18 @@ def test_every_interrupted_run_is_gone_on_with(motet: Run, choir: Run, flow: Run
     motet("approve", "one", "asked")
     done = motet("resume", "--all", "--json")
     assert (done.code, {run: report["status"] for run, report in done.json.items()}) == (0, {"one": "complete"})
+
+
+def test_a_run_is_left_alone_where_its_servers_are_not_configured(motet: Run, choir: Run, flow: Run):
+    choir("alto", "tenor")
+    motet("run", flow(), "--id", "one")
+    motet("approve", "one", "asked")
+    choir("alto")
+    one, every = motet("resume", "one"), motet("resume", "--all", "--json")
+    said = "the run may need `tenor`, which is not configured here"
+    assert (one.code, one.err.splitlines()[0]) == (2, f"error: {said}")
+    assert (every.code, every.json["one"]["error"]["message"]) == (2, said)
+    assert motet("show", "one").code == 4
 
 
 def process(folder: Path, *arguments: str) -> "subprocess.Popen[str]":

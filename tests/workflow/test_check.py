@@ -492,8 +492,6 @@ def test_the_plan_says_what_runs_in_parallel_and_what_goes_where() -> None:
 
         Data from server to server:
           github.release.tag_name -> jira.issues.jql
-          github.release.tag_name -> github.status.1
-          jira.issues -> jira.each.foreach
 
         Not to be repeated: tell""")
     assert found.plan.mermaid() == textwrap.dedent("""\

@@ -57,6 +57,8 @@ def _runnable(motet: Orchestrator, workflow: Workflow, *, check: bool) -> Workfl
 async def _here(
     config: Config, place: str, workflow: Workflow, begin: Begin, *, check: bool, yes: bool
 ) -> tuple[Report, bool]:
+    if not check:
+        runs.served(config, servers_of(workflow))
     paused: list[str] = []
     journals: list[Durable] = []
 

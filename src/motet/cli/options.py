@@ -31,6 +31,16 @@ journal = click.option(
 )
 
 
+database = click.option(
+    "--database",
+    "--journal",
+    "journal",
+    metavar="URL",
+    envvar="MOTET_JOURNAL",
+    help="The PostgreSQL database of the runs: postgresql://…; default: $MOTET_JOURNAL.",
+)
+
+
 class _Seconds(click.ParamType[float]):
     """A duration as people write it, in seconds."""
 

@@ -146,7 +146,7 @@ def error_lines(error: MotetError) -> list[str]:
     """An error for people: what and why, then what to try."""
     lines = [f"error: {clean(error)}"]
     if isinstance(error, WorkflowError) and any(problem not in error.message for problem in error.problems):
-        return [*lines, *(clean(problem) for problem in error.problems)]
+        return [*lines, *(clean(problem) for problem in error.problems), "try: motet check FILE shows all there is"]
     if isinstance(error, CallError) and error.sent == "unknown":
         lines.append("note: the request was sent and may have acted; look before you repeat it")
     if error.hint:

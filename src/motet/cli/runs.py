@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import getpass
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 
 import click
 
 from motet.cli import output, session
 from motet.config.model import Config
-from motet.engine.durable import Durable
+from motet.engine.durable import TOGETHER, Durable
 from motet.engine.fleet.members import Members
 from motet.engine.journal import RunRow
 from motet.engine.report import Report
 from motet.engine.store import is_database, open_store
-from motet.errors import RunError
+from motet.errors import ConfigError, MotetError, RunError
 from motet.events import Emit, nobody
 from motet.orchestrator.orchestrator import Orchestrator, journal_of
 from motet.workflow.model import Workflow
@@ -47,10 +48,38 @@ def who() -> str:
         return ""
 
 
-async def resumed_all(config: Config, given: str | None) -> dict[str, Report | RunError]:
-    """Go on with every run that was interrupted or is due."""
-    async with session.connected(config, settle=False) as motet, journal(config, given) as runs:
-        return await runs.resume_all(motet.host)
+async def resumed_all(config: Config, given: str | None) -> dict[str, Report | MotetError]:
+    """Go on with every run that was interrupted or is due; one whose servers are not configured here is left alone."""
+    found: dict[str, Report | MotetError] = {}
+    room = asyncio.Semaphore(TOGETHER)
+
+    async def one(durable: Durable, row: RunRow, motet: Orchestrator) -> None:
+        try:
+            served(config, row.servers)
+            async with room:
+                found[row.id] = await durable.drive(row.id, motet.host)
+        except (RunError, ConfigError) as error:
+            found[row.id] = error
+
+    async with (
+        session.connected(config, settle=False) as motet,
+        journal(config, given) as durable,
+        asyncio.TaskGroup() as group,
+    ):
+        for row in await durable.ledger.due(durable.now()):
+            group.create_task(one(durable, row, motet))
+    return found
+
+
+def served(config: Config, needs: Collection[str] | None) -> None:
+    """Raises ConfigError when a run may need a server that is not configured: going on would only fail it."""
+    absent = [name for name in sorted(needs or ()) if name not in config.servers]
+    if absent:
+        names = ", ".join(f"`{name}`" for name in absent)
+        raise ConfigError(
+            f"the run may need {names}, which is not configured here",
+            hint="name the configuration it was begun with: --config FILE",
+        )
 
 
 def say(

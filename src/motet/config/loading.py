@@ -262,6 +262,8 @@ def _server(
             return expand(text, known, folder=source.folder)
         except LookupError as why:
             hint = "export it, or give a default: ${NAME:-default}"
+            if "${input:" in text:
+                hint = f"a motet.toml that includes this file may say it: [servers.{name}] {key[0]} = …"
             raise source.error((*at, *key), f"{why.args[0]} (server {name!r})", hint=hint) from None
 
     transport = _transport(table, secrets, filled, source, at)

@@ -58,7 +58,7 @@ def expand(text: str, variables: Mapping[str, str], *, folder: Path) -> str:
         if inner in ("workspaceFolder", "workspaceRoot"):
             return str(folder)
         if inner.startswith("input:"):
-            raise LookupError(f"${{{inner}}} is a question another host asks; put the value in a variable instead")
+            raise LookupError(f"${{{inner}}} is a question that another host asks its user")
         name, has_default, default = inner.removeprefix("env:").partition(":-")
         value = variables.get(name)
         if value is None or (has_default and not value):

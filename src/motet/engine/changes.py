@@ -9,7 +9,9 @@ from motet.workflow.runstate import Change, RunState
 def step_changed(state: RunState, change: Change) -> StepChanged:
     """The event for a change that the state has just made."""
     unit, started = change.unit, None if change.unit is None else change.unit.started
-    took = 0.0 if unit is None or unit.settled is None or unit.began is None else unit.settled - unit.began
+    took = 0.0
+    if unit is not None and unit.settled is not None and unit.began is not None and change.phase != "undo":
+        took = unit.settled - unit.began  # of an undo nothing is recorded but that it began
     return StepChanged(
         state.at,
         state.run,

@@ -150,7 +150,7 @@ class Calls:
                 self.reader.warn(place, message, hint="what it offers has never been listed", code="unchecked")
             return None
         if part.stale is not None and self.offered.once("stale", name):
-            listed = f" of {time_text(datetime.fromtimestamp(part.as_of, UTC))}" if part.as_of else ""
+            listed = f" of {time_text(datetime.fromtimestamp(int(part.as_of), UTC))}" if part.as_of else ""
             self.reader.warn(
                 place, f"server `{name}` is checked against its last list{listed}: {part.stale}", code="stale"
             )

@@ -71,6 +71,7 @@ class Plan:
                     f"{one}.{flow.source}{field} -> {other}.{flow.target}.{flow.argument}"
                     for one in source.servers
                     for other in target.servers
+                    if one != other
                 )
         return tuple(dict.fromkeys(found))
 

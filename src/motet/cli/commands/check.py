@@ -59,4 +59,4 @@ def _text(file: str) -> str:
         return Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as why:
         reason = why.strerror if isinstance(why, OSError) else str(why)
-        raise WorkflowError(f"{file}: cannot be read: {reason}", hint="motet check FILE") from None
+        raise WorkflowError(f"cannot read the workflow `{file}`: {reason}") from None

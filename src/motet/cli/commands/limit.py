@@ -31,7 +31,7 @@ def command() -> None:
 @click.option(
     "--burst", type=click.IntRange(1), default=1, show_default=True, help="Of the rate, how many at one moment."
 )
-@options.journal
+@options.database
 @options.config
 @options.json
 def set_(
@@ -58,7 +58,7 @@ def set_(
 
 
 @command.command("list", short_help="All limits, with what is in use.")
-@options.journal
+@options.database
 @options.config
 @options.json
 def list_(*, journal: str | None, config: str | None, as_json: bool) -> None:
@@ -76,7 +76,7 @@ def list_(*, journal: str | None, config: str | None, as_json: bool) -> None:
 
 @command.command(short_help="Forget a limit.")
 @click.argument("name")
-@options.journal
+@options.database
 @options.config
 @options.json
 def remove(*, name: str, journal: str | None, config: str | None, as_json: bool) -> None:

@@ -12,7 +12,6 @@ from motet.errors import MotetError
 if TYPE_CHECKING:
     from motet.engine.durable import Durable
     from motet.engine.report import Report
-    from motet.errors import RunError
     from motet.workflow.model import Workflow
 
 
@@ -56,7 +55,7 @@ def command(
     finish(ctx, report, paused=paused, as_json=as_json)
 
 
-def _all(found: dict[str, Report | RunError], *, as_json: bool) -> int:
+def _all(found: dict[str, Report | MotetError], *, as_json: bool) -> int:
     """Show what came of each; gives the exit code."""
     codes: list[int] = []
     told: dict[str, object] = {}

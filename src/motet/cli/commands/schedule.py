@@ -43,7 +43,7 @@ def command() -> None:
 )
 @click.option("--priority", type=int, default=0, show_default=True, help="Of two runs the higher goes first.")
 @click.option("--replace", is_flag=True, help="Put it in the place of the schedule that has this name.")
-@options.journal
+@options.database
 @options.config
 @options.json
 def add(
@@ -101,7 +101,7 @@ def add(
 
 
 @command.command("list", short_help="All schedules, and what each did and missed.")
-@options.journal
+@options.database
 @options.config
 @options.json
 def list_(*, journal: str | None, config: str | None, as_json: bool) -> None:
@@ -136,7 +136,7 @@ def _time(at: float | None) -> str:
 def _simple(name: str, short: str, told: str, do: Callable[[Schedules, str], Awaitable[None]]) -> None:
     @command.command(name, short_help=short, help=short)
     @click.argument("name")
-    @options.journal
+    @options.database
     @options.config
     @options.json
     def one(*, name: str, journal: str | None, config: str | None, as_json: bool) -> None:
@@ -153,7 +153,7 @@ _simple("remove", "Forget a schedule; its runs go on.", "removed", lambda schedu
 
 @command.command(short_help="Begin a run of a schedule now.")
 @click.argument("name")
-@options.journal
+@options.database
 @options.config
 @options.json
 def trigger(*, name: str, journal: str | None, config: str | None, as_json: bool) -> None:

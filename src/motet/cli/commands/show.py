@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -48,9 +50,15 @@ def command(
     else:
         click.echo(output.clean(report.to_text(), limit=1 << 24))
         for entry in entries:
-            told = _json(entry)
-            click.echo(output.clean_line(f"{told.pop('type')} {told}", limit=500))
+            click.echo(_line(_json(entry)))
     ctx.exit(exits.of_status(report.status))
+
+
+def _line(told: dict[str, Any]) -> str:
+    """One entry: when, what, whose, and the rest as JSON."""
+    at = datetime.fromtimestamp(told.pop("at"), UTC).isoformat(sep=" ", timespec="milliseconds")[:23] + "Z"
+    words = [at, told.pop("event"), told.pop("key", ""), json.dumps(told, ensure_ascii=False) if told else ""]
+    return output.clean_line(" ".join(filter(None, words)), limit=500)
 
 
 def _json(entry: Entry) -> dict[str, Any]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.option("--stall", type=options.SECONDS, default="15s", show_default=True, help="Silence that counts as death.")
 @click.option("--http", metavar="HOST:PORT", help="Serve /healthz, /readyz and /metrics there.")
 @click.option("--log", "form", type=click.Choice(["json", "text"]), help="Default: text on a terminal, else json.")
-@options.journal
+@options.database
 @options.config
 def command(
     *,

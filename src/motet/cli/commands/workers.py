@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="The workers of a database, and what each drives.")
-@options.journal
+@options.database
 @options.config
 @options.json
 def command(*, journal: str | None, config: str | None, as_json: bool) -> None:
