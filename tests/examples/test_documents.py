@@ -25,6 +25,12 @@ def test_links_lead_to_files_that_are_there(page: Path):
     assert [target for target in targets if not (page.parent / target).exists()] == []
 
 
+def test_the_index_leads_to_every_page():
+    index = (ROOT / "docs" / "index.md").read_text()
+    pages = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")} - {"index.md"}
+    assert pages - set(re.findall(r"\]\(([^)#]+)\)", index)) == set()
+
+
 def test_the_first_screen_begins_with_the_demo():
     assert README.split("```console\n")[1].startswith("$ make demo\n")
 
