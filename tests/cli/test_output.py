@@ -36,7 +36,12 @@ def test_an_unknown_outcome_is_said_in_plain_words():
 
 def test_every_problem_of_a_workflow_is_shown():
     error = WorkflowError("2 problems", problems=("a.yaml:1:1: one", "a.yaml:2:1: two"))
-    assert output.error_lines(error) == ["error: 2 problems", "a.yaml:1:1: one", "a.yaml:2:1: two"]
+    assert output.error_lines(error) == [
+        "error: 2 problems",
+        "a.yaml:1:1: one",
+        "a.yaml:2:1: two",
+        "try: motet check FILE shows all there is",
+    ]
     assert output.error_json(error) == {
         "kind": "workflow",
         "message": "2 problems",

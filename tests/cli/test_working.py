@@ -266,3 +266,14 @@ def test_a_silent_server_holds_nothing_up_that_does_not_need_it(motet: Run, choi
     path.write_text(path.read_text() + silent + 'boundary = {schemes = ["basso"]}\ntimeout = {connect = "200s"}\n')
     assert motet("read", "alto://part", "tenor://part").code == 0
     assert motet("run", flow(), "-i", "text=la").code == 0
+
+
+def test_a_key_that_a_tool_cannot_take_is_refused_before_anything_is_sent(motet: Run, choir: Run):
+    choir("alto", more={"alto": 'retry = {keyed = {keep = "text"}}'})
+    said = motet("call", "alto.say", "text=la", "--key", "k")
+    assert (said.code, said.out, said.err.splitlines()[0]) == (
+        2,
+        "",
+        "error: alto: `say` takes no idempotency key",
+    )
+    assert motet("call", "alto.keep", "--key", "k", "--timeout", "5s").out == '{\n  "kept": "k"\n}\n'

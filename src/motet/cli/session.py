@@ -12,12 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from motet.calls import Ask
+from motet.calls import Ask, Call
 from motet.cli.options import config_path
 from motet.config.loading import load_config
 from motet.config.model import Config, ServerConfig, StdioTransport
 from motet.errors import CallError
 from motet.events import Emit
+from motet.host import policy
 from motet.orchestrator.orchestrator import Orchestrator
 
 T = TypeVar("T")
@@ -115,9 +116,15 @@ def _found(server: ServerConfig) -> ServerConfig:
     return server
 
 
-def repeatable(motet: Orchestrator, server: str, tool: str, arguments: dict[str, Any], key: str | None) -> bool:
-    """May this call be sent twice?"""
+def prepared(motet: Orchestrator, server: str, tool: str, arguments: dict[str, Any], key: str | None) -> Call | None:
+    """The call as it would be sent; None when it cannot be."""
     try:
-        return motet.host.prepare(server, "tools/call", tool, arguments, key=key).repeatable
+        return motet.host.prepare(server, "tools/call", tool, arguments, key=key)
     except CallError:
-        return False
+        return None
+
+
+def takes_key(motet: Orchestrator, server: str, tool: str) -> bool:
+    """Has this listed tool an argument for an idempotency key?"""
+    listed = motet.catalog.servers[server].tools.get(tool)
+    return policy.key_argument(listed, tool, motet.config.servers[server].retry) is not None

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @click.command(short_help="Call one tool: SERVER.TOOL key=text key:=json.")
 @click.argument("tool", metavar="SERVER.TOOL")
 @click.argument("given", metavar="[KEY=TEXT | KEY:=JSON]...", nargs=-1)
-@click.option("--timeout", type=float, metavar="SECONDS", help="How long one attempt may take.")
+@click.option("--timeout", type=options.SECONDS, help="How long one attempt may take.")
 @click.option("--key", metavar="TEXT", help="Idempotency key, for a tool that takes one: makes it safe to repeat.")
 @click.option("--yes", is_flag=True, help="Say yes where the configuration wants a person's approval.")
 @options.config
@@ -41,6 +41,7 @@ def command(
     """
     from motet.calls import Asked, Done, Failed, looked_at
     from motet.cli import asking, session
+    from motet.errors import InvalidArguments
 
     server, name = arguments.address(tool)
     wanted = arguments.pairs(given)
@@ -48,9 +49,14 @@ def command(
     async def work() -> tuple[Outcome, bool]:
         ask = asking.asker(yes=yes)
         async with session.connected(session.configured(config), [server], ask=ask, settle=False) as motet:
+            call = session.prepared(motet, server, name, wanted, key)
+            if call is not None and key is not None and not session.takes_key(motet, server, name):
+                hint = f"leave --key out, or name the argument that takes it: `retry.keyed` of [servers.{server}]"
+                return Failed(InvalidArguments(f"`{name}` takes no idempotency key", server=server, hint=hint)), False
             told = _progressed if output.is_terminal(sys.stderr) else None
             outcome = looked_at(await motet.attempt(server, name, wanted, timeout=timeout, key=key, on_progress=told))
-            return outcome, session.repeatable(motet, server, name, wanted, key)
+            call = call or session.prepared(motet, server, name, wanted, key)
+            return outcome, call is not None and call.repeatable
 
     outcome, repeatable = session.run(work)
     if as_json:
