@@ -27,7 +27,6 @@ from motet.workflow.model import (
     Place,
     PromptGet,
     Read,
-    ReadTarget,
     RunWorkflow,
     SetValues,
     Step,
@@ -36,7 +35,8 @@ from motet.workflow.model import (
     Wait,
     Workflow,
 )
-from motet.workflow.plan import Plan, PlanStep
+from motet.workflow.plan import Plan
+from motet.workflow.planning import plan_of
 from motet.workflow.problems import Problem, Source, in_order
 from motet.workflow.reading import Reader
 from motet.workflow.shapes import (
@@ -469,41 +469,9 @@ class _Check:
 
     def plan(self) -> Plan:
         """What is going to happen."""
-        main, final = self.workflow.steps, self.workflow.final
-        levels = waves({name: step.after & main.keys() for name, step in main.items()})
-        last = [
-            name for level in waves({name: step.after & final.keys() for name, step in final.items()}) for name in level
-        ]
-        steps = {name: self.plan_step(step) for name, step in self.steps.items()}
-        flows = tuple(flow for flow in self.reader.flows if flow.source != flow.target)
-        return Plan(self.workflow.name, steps, tuple(tuple(level) for level in levels), tuple(last), flows)
-
-    def plan_step(self, step: Step) -> PlanStep:
-        kind, servers, target, unsafe = "set", (), "", False
-        match step.action:
-            case ToolCall() as call:
-                kind, servers, target = "call", (call.server,), f"{call.server}.{call.tool}"
-                unsafe = self.offered.effect_of(call).kind == "writes"
-            case Read() as read:
-                kind, servers, target = (
-                    "read",
-                    self.calls.owners(read),
-                    ", ".join(_uri(one) for one in read.uris.values()),
-                )
-            case PromptGet() as prompt:
-                kind, servers, target = "prompt", (prompt.server,), f"{prompt.server}.{prompt.name}"
-            case Approval():
-                kind = "approval"
-            case Wait():
-                kind = "wait"
-            case RunWorkflow() as run:
-                kind, target = "run", run.workflow.name
-                servers = self.shared.nested[run.workflow.path].plan().servers
-            case SetValues():
-                kind = "set"
-        after = tuple(sorted(step.after & self.steps.keys()))
-        undo = f"{step.undo.call.server}.{step.undo.call.tool}" if step.undo is not None else ""
-        return PlanStep(step.name, kind, servers, target, after, unsafe, undo, step.foreach is not None)
+        return plan_of(
+            self.workflow, self.calls, self.reader.flows, lambda inner: self.shared.nested[inner.path].plan()
+        )
 
 
 def _inputs(workflow: Workflow) -> Shape:
@@ -523,14 +491,6 @@ def _codes(value: Value) -> list[Code]:
         case _:
             inner = [*getattr(value, "items", ()), *getattr(value, "entries", {}).values()]
             return [code for one in inner for code in _codes(one)]
-
-
-def _uri(target: ReadTarget) -> str:
-    uri = target.uri
-    text = str(uri.value) if isinstance(uri, Fixed) else "…"
-    if isinstance(uri, Text):
-        text = "".join(part if isinstance(part, str) else "…" for part in uri.parts)
-    return f"{target.server}={text}" if target.server else text
 
 
 def _is_instant(value: Json) -> bool:
