@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import sys
 from collections.abc import AsyncGenerator
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -146,6 +148,21 @@ async def test_reading_names_what_is_missing(motet: Orchestrator):
     assert "Resource jira://project/PROJ/sprint/current from server jira" in said["for a model"]
 
 
+async def test_changes_are_told(tmp_path: Path):
+    note = tmp_path / "today.txt"
+    note.write_text("bread")
+    command = {"command": sys.executable, "args": ["-m", "motet_servers.filesystem", str(tmp_path)]}
+    uri = f"files://{tmp_path.name}/today.txt"
+    async with Orchestrator.from_config(
+        {"servers": {"files": {**command, "boundary": {"schemes": ["files"]}}}}
+    ) as motet:
+        changed = asyncio.create_task(example("changes").next_text(motet, uri))
+        while not changed.done():
+            note.write_text("butter")
+            await asyncio.wait([changed], timeout=0.1)
+        assert await changed == "butter"
+
+
 async def test_a_workflow_file_is_run_and_its_report_read(motet: Orchestrator):
     running = example("running")
     assert await running.close_and_tell(motet, CLOSE, "PROJ-42") == "7"
@@ -166,7 +183,7 @@ async def test_a_kept_run_waits_and_is_gone_on_with(motet: Orchestrator, tmp_pat
 
 
 async def test_events_are_told_as_they_happen():
-    lines = await example("watching").watched(settings(), "PROJ-42")
+    lines = await example("observing").observed(settings(), "PROJ-42")
     assert {"jira is ready", "github is ready", "jira.get_issue: done after 1"} <= set(lines)
 
 

@@ -7,7 +7,7 @@ from motet import Orchestrator
 from motet.events import CallSettled, Event, ServerChanged
 
 
-async def watched(config: str | Mapping[str, Any], key: str) -> list[str]:
+async def observed(config: str | Mapping[str, Any], key: str) -> list[str]:
     """What is told while a ticket is read."""
     lines: list[str] = []
 
