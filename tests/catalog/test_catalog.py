@@ -82,7 +82,7 @@ def test_the_configuration_breaks_a_tie() -> None:
         ("wiki://page/a/b", "no server claims `wiki://page/a/b`; did you mean `wiki`?"),
         ("no uri", "`no uri` is no URI"),
         ("x\u202e://y", "is no URI"),
-        ("nobody=github://x", "is no URI"),
+        ("nobody=github://x", "there is no server `nobody`"),
     ],
 )
 def test_an_address_that_nobody_claims_is_never_guessed(uri: str, message: str) -> None:

@@ -103,7 +103,7 @@ class Catalog:
         looked at. Raises `Ambiguous` naming the candidates, or `UnknownAddress`.
         """
         head, equals, rest = uri.partition("=")
-        if equals and head in self.servers and scheme_of(rest):
+        if equals and ":" not in head and scheme_of(rest):
             server, uri = head, rest
         if server is not None:
             return self.server(server).name, uri

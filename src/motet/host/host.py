@@ -348,8 +348,11 @@ class Host:
     def _decide(self, hosted: HostedServer, tool: Tool | None, call: Call) -> None:
         """Policy, key and arguments; what the call may do twice. Raises PolicyRefused or InvalidArguments."""
         rules = hosted.allowed(call.name)
-        if rules.key_argument is not None and call.key is not None:
-            call.arguments.setdefault(rules.key_argument, call.key)
+        if call.key is not None:
+            if rules.key_argument is not None:
+                call.arguments.setdefault(rules.key_argument, call.key)
+            elif tool is not None:
+                call.key = None  # it takes none, so none is sent
         if tool is not None:
             if tool.name in hosted.changed:
                 hosted.refuse_changed(tool.name)
