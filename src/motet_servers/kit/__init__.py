@@ -11,6 +11,7 @@ defining module; nothing is imported here, so that `--help` stays cheap.
 - `arguments`: arguments that several servers take, each with its bounds
 - `http`: `ApiClient`, JSON over HTTP with typed errors, guards against SSRF, and caps
 - `idempotency`: stable marks for idempotency keys, hidden endings that hold them, one call at a time per key
-- `paging`: opaque cursors; `progress`: progress notes that are silent outside a request
+- `paging`: opaque cursors; `progress`: progress notes that are silent outside a request; `threads`: blocking work that
+  ends with its call
 - `redaction`: exact secret values replaced in whatever is said
 """
