@@ -19,7 +19,7 @@ COMMAND = ServerCommand(
             "FILESYSTEM_ROOTS", "roots when none are given as arguments, separated as in PATH, each DIR or NAME=DIR"
         ),
         Variable("FILESYSTEM_READ_ONLY", "1: offer no tool that writes", default="0"),
-        Variable("FILESYSTEM_MAX_BYTES", "most bytes read or written in one call", default="8388608"),
+        Variable("FILESYSTEM_MAX_BYTES", "most bytes read or written in one call", default="4194304"),
     ),
 )
 

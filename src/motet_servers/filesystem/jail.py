@@ -5,7 +5,8 @@ No step follows a symlink by itself: each component is opened relative to its al
 nowhere else. `..` steps back along the directories that were opened, never above the root. What was checked is what is
 used, so renaming or swapping a component during the walk cannot lead out (no time of check, time of use).
 
-Not defended: hard links and bind mounts made by whoever owns the disk.
+Hard links and mounts are not told apart from what they stand for: only whoever owns the disk can put them there. A
+write replaces the name it is given, so a file's other hard links keep what they hold.
 """
 
 from __future__ import annotations
@@ -18,11 +19,14 @@ from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
 from motet_servers.kit.errors import Conflict, DomainError, InvalidInput, NotFound, Refused, TooLarge, Unavailable
 
 MOST_LINKS = 40
 LONGEST_PATH = 4096
+DEEPEST = 128
+"""Directories below a root that a walk may hold open."""
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -41,6 +45,11 @@ class Root:
     """Open for as long as the jail lives."""
     spelled: Path = Path()
     """As the operator wrote it, made absolute."""
+
+    @property
+    def uri(self) -> str:
+        """Its address."""
+        return f"files://{quote(self.name, safe='')}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +227,8 @@ class _Walk:
                 return
             raise
         self._stack.append(fd)
+        if len(self._stack) > DEEPEST:
+            raise InvalidInput(f"{self._place.shown[:200]} goes more than {DEEPEST} directories deep.")
 
     def _is_link(self, part: str) -> bool:
         try:
@@ -269,7 +280,10 @@ def explained(error: OSError, shown: str) -> DomainError:
         case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:
             return TooLarge(f"{shown}: {os.strerror(error.errno)}.")
         case errno.ENAMETOOLONG | errno.EINVAL:
-            return InvalidInput(f"{shown}: {os.strerror(error.errno)}.")
+            return InvalidInput(
+                f"{shown[:200]}: the file system takes no such name (255 bytes at most), "
+                "or a directory would go into itself."
+            )
         case errno.EXDEV:
             return InvalidInput(f"{shown} is on another file system; copy it with read and write, then delete.")
         case _:

@@ -140,7 +140,7 @@ class Written:
     """SHA-256 of what was there; null for a new file."""
     created: bool
     changed: bool
-    """False when the content was already as asked."""
+    """False: it held exactly this already; nothing was written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,9 @@ class Deleted:
     """What was removed."""
 
     path: str
-    kind: Kind
+    existed: bool
+    """False: there was nothing (any more); nothing was done."""
+    kind: Kind | None
     entries: int
     """How many entries, itself included."""
 

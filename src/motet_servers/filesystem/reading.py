@@ -1,6 +1,6 @@
 """Looking at files: read, list, tree, search, stat. Plain blocking functions; the server runs them in threads.
 
-Long walks take `stop`, asked now and then: a cancelled call ends its thread.
+What may take long takes `stop`, asked at every step: a cancelled call ends its thread.
 """
 
 from __future__ import annotations
@@ -34,9 +34,20 @@ from motet_servers.filesystem.model import (
 )
 from motet_servers.kit import paging
 from motet_servers.kit.errors import DomainError, InvalidInput, TooLarge
+from motet_servers.kit.threads import Stop, never
 
-Stop = Callable[[], bool]
 LINE_SHOWN = 400
+LINES_A_STEP = 1000
+TYPES = mimetypes.MimeTypes()
+"""What Python knows by itself, and some more: the machine's own lists would make answers differ from place to place."""
+for _ending, _kind in {
+    ".md": "text/markdown",
+    ".yaml": "application/yaml",
+    ".yml": "application/yaml",
+    ".toml": "application/toml",
+    ".ics": "text/calendar",
+}.items():
+    TYPES.add_type(_kind, _ending)
 DEEPEST = 64
 
 
@@ -54,7 +65,7 @@ class Look:
 
 def uri(place: Place) -> str:
     """The address of a place."""
-    return "files://" + "/".join(quote(part, safe="") for part in (place.root.name, *place.parts))
+    return "/".join((place.root.uri, *(quote(part, safe="", errors="surrogateescape") for part in place.parts)))
 
 
 def kind_of(mode: int) -> Kind:
@@ -67,9 +78,13 @@ def kind_of(mode: int) -> Kind:
 
 
 def mime_type(name: str, *, text: bool) -> str:
-    """The MIME type a name suggests; plain text or bytes otherwise."""
-    guessed = mimetypes.guess_type(name)[0]
-    return guessed or ("text/plain" if text else "application/octet-stream")
+    """The MIME type a name suggests, as far as what is in the file agrees; plain text or bytes otherwise."""
+    guessed, packed = TYPES.guess_type(name)
+    if text and (guessed is None or guessed.partition("/")[0] in {"audio", "font", "image", "video"}):
+        return "image/svg+xml" if guessed == "image/svg+xml" else "text/plain"  # `.ts` is a video, they say
+    if packed is not None:
+        return f"application/{packed}" if packed == "gzip" else f"application/x-{packed}"
+    return guessed or "application/octet-stream"
 
 
 def content(jail: Jail, place: Place, *, limit: int) -> bytes:
@@ -87,12 +102,14 @@ def whole(fd: int, limit: int, shown: str) -> bytes:
     while chunk := os.read(fd, 1 << 20):
         size += len(chunk)
         if size > limit:
-            raise TooLarge(f"{shown} is over {limit:,} bytes.")
+            raise TooLarge(f"{shown} is over {limit:,} bytes, the most in one call (FILESYSTEM_MAX_BYTES).")
         chunks.append(chunk)
     return b"".join(chunks)
 
 
-def read(jail: Jail, place: Place, *, limit: int, first_line: int = 1, lines: int | None = None) -> FileText:
+def read(
+    jail: Jail, place: Place, *, limit: int, first_line: int = 1, lines: int | None = None, stop: Stop = never
+) -> FileText:
     """A file, or `lines` lines of it from `first_line`; binary content as base64."""
     if first_line == 1 and lines is None:
         data = content(jail, place, limit=limit)
@@ -102,6 +119,8 @@ def read(jail: Jail, place: Place, *, limit: int, first_line: int = 1, lines: in
     with jail.file(place) as fd, told(place.shown), os.fdopen(os.dup(fd), "rb") as file:
         size = os.fstat(fd).st_size
         for number, line in enumerate(_lines(file.readline, limit, place.shown), start=1):
+            if stop():
+                break
             if number < first_line:
                 continue
             if lines is not None and number >= first_line + lines:
@@ -124,27 +143,30 @@ def _lines(readline: Callable[[int], bytes], limit: int, shown: str) -> Generato
 
 
 def _text(place: Place, data: bytes, *, size: int, sha: str | None, first: int, more: bool) -> FileText:
-    encoding: Literal["utf-8", "base64"] = "utf-8"
-    try:
-        text = data.decode("utf-8")
-        binary = "\0" in text
-    except UnicodeDecodeError:
-        text, binary = "", True
-    if binary:
-        text, encoding = base64.b64encode(data).decode("ascii"), "base64"
+    text = text_in(data)
+    encoding: Literal["utf-8", "base64"] = "base64" if text is None else "utf-8"
     count = data.count(b"\n") + (not data.endswith(b"\n") and bool(data))
     return FileText(
         path=place.shown,
         uri=uri(place),
-        content=text,
+        content=base64.b64encode(data).decode("ascii") if text is None else text,
         encoding=encoding,
         size=size,
         hash=sha,
         first_line=first,
         last_line=max(first, first + count - 1),
         truncated=more,
-        mime_type=mime_type(place.shown, text=not binary),
+        mime_type=mime_type(place.shown, text=text is not None),
     )
+
+
+def text_in(data: bytes) -> str | None:
+    """The text that a file's bytes are; None when they are none."""
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    return None if "\0" in text else text
 
 
 def read_many(jail: Jail, paths: list[str], *, limit: int) -> Files:
@@ -287,7 +309,7 @@ def search(
                 continue
             searched += 1
             shown = _safe(seen.place.shown)
-            hits = ((number, line) for number, line in enumerate(lines, start=1) if expression.search(line))
+            hits = ((number, line) for number, line in _numbered(lines, stop) if expression.search(line))
             for number, line in hits:
                 found.append(Match(shown, number, line[:LINE_SHOWN]))
                 if len(found) > limit:
@@ -295,6 +317,14 @@ def search(
         if len(found) > limit:
             return Matches(found[:limit], searched, skipped, truncated=True)
     return Matches(found, searched, skipped, truncated=False)
+
+
+def _numbered(lines: list[str], stop: Stop) -> Generator[tuple[int, str]]:
+    """The lines with their numbers, until the call is over."""
+    for number, line in enumerate(lines, start=1):
+        if number % LINES_A_STEP == 0 and stop():
+            return
+        yield number, line
 
 
 class Expression(Protocol):

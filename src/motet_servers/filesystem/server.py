@@ -3,35 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 from fastmcp.resources.base import ResourceContent, ResourceResult
 from pydantic import Field
 
 from motet_servers.filesystem import model, reading, writing
-from motet_servers.filesystem.jail import Jail
+from motet_servers.filesystem.jail import LONGEST_PATH, Jail, Root
 from motet_servers.filesystem.watching import Watcher
-from motet_servers.kit import progress
+from motet_servers.kit.arguments import Cursor, Encoding, base64_length, decoded
 from motet_servers.kit.errors import InvalidInput
-from motet_servers.kit.server import DomainServer
+from motet_servers.kit.server import DomainServer, as_json
 from motet_servers.kit.settings import SettingsError, Values
+from motet_servers.kit.threads import in_thread
 
-T = TypeVar("T")
-
+MOST_BYTES = 64 << 20
+"""What `FILESYSTEM_MAX_BYTES` may be at most."""
 FilePath = Annotated[
-    str, Field(description="`ROOT/sub/file`, an absolute path inside a root, or relative when there is one root.")
+    str,
+    Field(
+        max_length=LONGEST_PATH,
+        description="`ROOT/sub/file`, an absolute path inside a root, or relative when there is one root.",
+    ),
 ]
+Content = Annotated[str, Field(max_length=base64_length(MOST_BYTES))]
+Line = Annotated[int, Field(ge=1, le=1 << 40, description="Line to begin at, from 1.")]
 Hash = Annotated[str, Field(description="SHA-256 the file must have now, as `read` gave it.", pattern="^[0-9a-f]{64}$")]
-Encoding = Literal["utf-8", "base64"]
 LISTED = 1000
-TELL_EVERY = 1.0
-"""Seconds between progress notes."""
 PAGE = Annotated[int, Field(ge=1, le=10_000, description="Most entries.")]
 
 
@@ -41,7 +44,7 @@ class Settings:
 
     roots: tuple[tuple[str | None, Path], ...]
     read_only: bool = False
-    max_bytes: int = 8 << 20
+    max_bytes: int = 4 << 20
 
 
 def build(values: Values, arguments: list[str]) -> DomainServer:
@@ -52,7 +55,7 @@ def build(values: Values, arguments: list[str]) -> DomainServer:
     settings = Settings(
         roots=tuple(_root(text) for text in given),
         read_only=values.flag("FILESYSTEM_READ_ONLY"),
-        max_bytes=values.number("FILESYSTEM_MAX_BYTES", minimum=1, maximum=1 << 30),
+        max_bytes=values.number("FILESYSTEM_MAX_BYTES", minimum=1, maximum=MOST_BYTES),
     )
     return filesystem_server(settings)
 
@@ -82,7 +85,7 @@ def filesystem_server(settings: Settings) -> DomainServer:
         description="Files below declared roots: read, list, search, write, edit, move, delete.",
         capabilities={"tools": {}, "resources": {}},
         domain="filesystem",
-        uris=[f"files://{root.name}/**" for root in jail.roots] + [f"files://{root.name}" for root in jail.roots],
+        uris=[pattern for root in jail.roots for pattern in (f"{root.uri}/**", root.uri)],
         open_world=False,
         lifespan=serving,
     )
@@ -94,33 +97,6 @@ def filesystem_server(settings: Settings) -> DomainServer:
     return server
 
 
-class _Walking:
-    """Counts the entries a walk has seen, and ends it when the call is cancelled."""
-
-    def __init__(self) -> None:
-        self.seen = 0
-        self.stopped = False
-
-    def __call__(self) -> bool:
-        self.seen += 1
-        return self.stopped
-
-
-async def _thread(work: Callable[[reading.Stop], T]) -> T:
-    """Run a walk in a thread, telling now and then how far it is; cancelling the call ends the walk."""
-    walking = _Walking()
-    task = asyncio.ensure_future(asyncio.to_thread(work, walking))
-    try:
-        while not task.done():
-            await asyncio.wait([task], timeout=TELL_EVERY)
-            if not task.done():
-                await progress.note(walking.seen, None, "entries seen")
-    finally:
-        walking.stopped = True
-        task.cancel()
-    return task.result()
-
-
 def _reading_tools(server: DomainServer, jail: Jail, settings: Settings) -> None:
     limit = settings.max_bytes
 
@@ -128,17 +104,20 @@ def _reading_tools(server: DomainServer, jail: Jail, settings: Settings) -> None
     async def list_roots() -> model.Roots:
         """The directories that may be used; every path begins with one of their names."""
         writable = not settings.read_only
-        return model.Roots([model.RootInfo(root.name, f"files://{root.name}", writable) for root in jail.roots])
+        return model.Roots([model.RootInfo(root.name, root.uri, writable) for root in jail.roots])
 
     @server.tool(retry="safe", title="Read a file")
     async def read(
         path: FilePath,
-        first_line: Annotated[int, Field(ge=1, description="Line to begin at, from 1.")] = 1,
-        lines: Annotated[int | None, Field(ge=1, description="How many lines; all when left out.")] = None,
+        first_line: Line = 1,
+        lines: Annotated[int | None, Field(ge=1, le=1 << 40, description="How many lines; all when left out.")] = None,
     ) -> model.FileText:
         """Read a file, or some lines of it. Binary content comes as base64; `hash` serves as `expected_hash` later."""
         place = jail.place(path)
-        return await asyncio.to_thread(reading.read, jail, place, limit=limit, first_line=first_line, lines=lines)
+        return await in_thread(
+            lambda stop: reading.read(jail, place, limit=limit, first_line=first_line, lines=lines, stop=stop),
+            "lines read",
+        )
 
     @server.tool(retry="safe", title="Read several files")
     async def read_many(
@@ -148,7 +127,7 @@ def _reading_tools(server: DomainServer, jail: Jail, settings: Settings) -> None
         return await asyncio.to_thread(reading.read_many, jail, paths, limit=limit)
 
     @server.tool(retry="safe", title="List a directory", name="list")
-    async def list_directory(path: FilePath = "", limit: PAGE = LISTED, cursor: str | None = None) -> model.Listing:
+    async def list_directory(path: FilePath = "", limit: PAGE = LISTED, cursor: Cursor = None) -> model.Listing:
         """List a directory by name, one page at a time."""
         return await asyncio.to_thread(reading.listing, jail, jail.place(path), limit=limit, cursor=cursor)
 
@@ -158,21 +137,23 @@ def _reading_tools(server: DomainServer, jail: Jail, settings: Settings) -> None
     ) -> model.Tree:
         """What is below a directory, depth first. Symlinks are shown, not entered."""
         place = jail.place(path)
-        return await _thread(lambda stop: reading.tree(jail, place, depth=depth, limit=limit, stop=stop))
+        return await in_thread(
+            lambda stop: reading.tree(jail, place, depth=depth, limit=limit, stop=stop), "entries seen"
+        )
 
     @server.tool(retry="safe", title="Search files")
     async def search(
         pattern: Annotated[str, Field(min_length=1, max_length=1000, description="Regular expression, RE2 syntax.")],
         path: FilePath = "",
         inside: Annotated[Literal["content", "name"], Field(description="Look at lines, or at names.")] = "content",
-        glob: Annotated[str | None, Field(description="Only names like this, such as `*.py`.")] = None,
+        glob: Annotated[str | None, Field(max_length=255, description="Only names like this, such as `*.py`.")] = None,
         *,
         ignore_case: bool = False,
         limit: Annotated[int, Field(ge=1, le=5000)] = 200,
     ) -> model.Matches:
         """Find lines or names that match. Binary and very large files are skipped and counted."""
         place = jail.place(path)
-        return await _thread(
+        return await in_thread(
             lambda stop: reading.search(
                 jail,
                 place,
@@ -183,7 +164,8 @@ def _reading_tools(server: DomainServer, jail: Jail, settings: Settings) -> None
                 limit=limit,
                 file_limit=settings.max_bytes,
                 stop=stop,
-            )
+            ),
+            "entries seen",
         )
 
     @server.tool(retry="safe", title="Describe a path")
@@ -198,14 +180,14 @@ def _writing_tools(server: DomainServer, jail: Jail, settings: Settings) -> None
     @server.tool(retry="safe", idempotent=True, destructive=True, read_only=False, title="Write a file")
     async def write(
         path: FilePath,
-        content: str,
+        content: Content,
         expected_hash: Hash | None = None,
         encoding: Encoding = "utf-8",
         *,
         create_parents: bool = False,
     ) -> model.Written:
         """Make the file hold exactly this, replaced in one step; with `expected_hash`, only if it is unchanged."""
-        data = writing.decoded(content, encoding, limit)
+        data = decoded(content, encoding, most=limit)
         return await asyncio.to_thread(
             writing.write,
             jail,
@@ -229,17 +211,19 @@ def _writing_tools(server: DomainServer, jail: Jail, settings: Settings) -> None
             writing.edit, jail, jail.place(path), edits, expected_hash=expected_hash, dry_run=dry_run, limit=limit
         )
 
-    @server.tool(retry="verify_first", destructive=False, title="Create a file")
+    @server.tool(retry="safe", idempotent=True, destructive=False, read_only=False, title="Create a file")
     async def create(
         path: FilePath,
-        content: str = "",
+        content: Content = "",
         encoding: Encoding = "utf-8",
         *,
         create_parents: bool = False,
     ) -> model.Written:
-        """Create a new file; refused when something is there already."""
-        data = writing.decoded(content, encoding, limit)
-        return await asyncio.to_thread(writing.create, jail, jail.place(path), data, parents=create_parents)
+        """Create a new file; refused when something else is there, `created` is false when it holds exactly this."""
+        data = decoded(content, encoding, most=limit)
+        return await asyncio.to_thread(
+            writing.create, jail, jail.place(path), data, parents=create_parents, limit=limit
+        )
 
     @server.tool(retry="safe", idempotent=True, destructive=False, read_only=False, title="Create a directory")
     async def create_directory(path: FilePath) -> model.Directory:
@@ -253,16 +237,23 @@ def _writing_tools(server: DomainServer, jail: Jail, settings: Settings) -> None
             writing.move, jail, jail.place(source), jail.place(destination), overwrite=overwrite
         )
 
-    @server.tool(retry="verify_first", idempotent=True, destructive=True, title="Delete")
+    @server.tool(retry="safe", idempotent=True, destructive=True, read_only=False, title="Delete")
     async def delete(
         path: FilePath,
         *,
         recursive: bool = False,
         expected_hash: Hash | None = None,
     ) -> model.Deleted:
-        """Delete a file, a symlink (not its target), an empty directory or, with `recursive`, a whole one."""
-        return await asyncio.to_thread(
-            writing.delete, jail, jail.place(path), recursive=recursive, expected_hash=expected_hash, limit=limit
+        """Delete a file, a symlink (not its target), an empty directory or, with `recursive`, a whole one.
+
+        What is not there (any more) is `existed: false`.
+        """
+        place = jail.place(path)
+        return await in_thread(
+            lambda stop: writing.delete(
+                jail, place, recursive=recursive, expected_hash=expected_hash, limit=limit, stop=stop
+            ),
+            "entries seen",
         )
 
 
@@ -272,27 +263,26 @@ def _resources(server: DomainServer, jail: Jail, settings: Settings) -> None:
         seen = await asyncio.to_thread(reading.look, jail, place, follow=True)
         if seen.kind == "directory":
             page = await asyncio.to_thread(reading.listing, jail, place, limit=LISTED, cursor=cursor)
-            return ResourceResult([ResourceContent(json.dumps(asdict(page)), mime_type="application/json")])
+            return as_json(page)
         if cursor is not None:
             raise InvalidInput(f"{address} is a file; only directories page.")
         data = await asyncio.to_thread(reading.content, jail, place, limit=settings.max_bytes)
-        try:
-            text: str | bytes = data.decode("utf-8")
-        except UnicodeDecodeError:
-            text = data
-        kind = reading.mime_type(place.shown, text=isinstance(text, str))
-        return ResourceResult([ResourceContent(text, mime_type=kind)])
+        text = reading.text_in(data)
+        kind = reading.mime_type(place.shown, text=text is not None)
+        return ResourceResult([ResourceContent(data if text is None else text, mime_type=kind)])
 
-    def register(name: str, base: str) -> None:
-        @server.resource(f"files://{name}", name=name, mime_type="application/json")
-        async def root() -> ResourceResult:
+    def register(root: Root) -> None:
+        base = str(root.path)
+
+        @server.resource(root.uri, name=root.name, mime_type="application/json")
+        async def top() -> ResourceResult:
             """The root's entries."""
-            return await contents(f"files://{name}", base, None)
+            return await contents(root.uri, base, None)
 
-        @server.resource(f"files://{name}/{{path*}}{{?cursor}}", name=f"{name} files", mime_type="text/plain")
-        async def below(path: str, cursor: str | None = None) -> ResourceResult:
+        @server.resource(f"{root.uri}/{{path*}}{{?cursor}}", name=f"{root.name} files", mime_type="text/plain")
+        async def below(path: str, cursor: Cursor = None) -> ResourceResult:
             """A file's content, or a directory's entries as JSON, a page at a time."""
-            return await contents(f"files://{name}/{path}", f"{base}/{path}", cursor)
+            return await contents(f"{root.uri}/{path}", f"{base}/{path}", cursor)
 
     for root in jail.roots:
-        register(root.name, str(root.path))
+        register(root)

@@ -7,18 +7,24 @@ there, so a missed or doubled hint does no harm.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import AsyncGenerator
-from contextlib import suppress
+from contextlib import aclosing, suppress
+from pathlib import Path
 from urllib.parse import unquote
 
 from watchfiles import awatch  # pyright: ignore[reportUnknownVariableType] - trio is not installed, so one of its types is unknown
+from watchfiles._rust_notify import WatchfilesRustInternalError
 
 from motet_servers.filesystem.jail import Jail, Place
 from motet_servers.kit.errors import DomainError
 from motet_servers.kit.subscriptions import ResourceUpdates
 
 Signature = tuple[int, ...]
+logger = logging.getLogger(__name__)
+POLL_MS = 500
+"""How often to look where the system gives no notes (its limit of watches is reached, say)."""
 
 
 def place_of(jail: Jail, uri: str) -> Place | None:
@@ -72,18 +78,41 @@ class Watcher:
         self._seen = {uri: self._seen.get(uri) or signature(self._jail, place) for uri, place in wanted.items()}
 
     async def _run(self) -> None:
+        polling = False
         while True:
             self._changed.clear()
             directories = self._directories()
             if not directories:
                 await self._changed.wait()
                 continue
-            changes: AsyncGenerator[object] = awatch(
-                *directories, recursive=False, step=50, debounce=200, stop_event=self._changed
-            )
+            try:
+                await self._watch(directories, polling=polling)
+            except (OSError, WatchfilesRustInternalError) as error:
+                # a directory went before it was watched, or the system has no watches left
+                if not polling and not isinstance(error, FileNotFoundError):
+                    logger.warning("cannot watch (%s); looking every %d ms instead.", error, POLL_MS)
+                    polling = True
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(POLL_MS / 1000):
+                        await self._changed.wait()
+            await self._compare()
+
+    async def _watch(self, directories: set[str], *, polling: bool) -> None:
+        """Compare at every hint, until something else is wanted or the directories to watch are others."""
+        changes: AsyncGenerator[object] = awatch(
+            *directories,
+            recursive=False,
+            step=50,
+            debounce=200,
+            stop_event=self._changed,
+            force_polling=polling,
+            poll_delay_ms=POLL_MS,
+        )
+        async with aclosing(changes):
             async for _ in changes:
                 await self._compare()
-            await self._compare()
+                if self._directories() != directories:
+                    return
 
     async def _compare(self) -> None:
         for uri, before in list(self._seen.items()):
@@ -94,15 +123,20 @@ class Watcher:
                 await self._updates.updated(uri)
 
     def _directories(self) -> set[str]:
-        """The real directories to watch: a directory itself, and what holds a file; only inside its root."""
+        """The real directories to watch: a directory itself, and what holds a file; only inside its root.
+
+        Of what is not there, the nearest directory above it that is: there it would come back.
+        """
         found: set[str] = set()
         for uri in self._seen:
             place = place_of(self._jail, uri)
             if place is None:
                 continue
-            real = os.path.realpath(place.root.path.joinpath(*place.parts))
-            for path in (real, os.path.dirname(real)):  # noqa: PTH120 - realpath of text
-                inside = path == str(place.root.path) or path.startswith(f"{place.root.path}{os.sep}")
-                if inside and os.path.isdir(path):  # noqa: PTH112 - as above
-                    found.add(path)
+            root = place.root.path
+            real = Path(os.path.realpath(root.joinpath(*place.parts)))
+            if not real.is_relative_to(root):
+                continue
+            above = [each for each in (real, *real.parents) if each.is_relative_to(root)]
+            watched = [each for each in above[1:] if each.is_dir()][:1] or [root]
+            found |= {str(each) for each in (*watched, *above[:1]) if each.is_dir()}
         return found

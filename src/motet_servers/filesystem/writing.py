@@ -1,49 +1,49 @@
 """Changing files: write, edit, create, move, delete. Plain blocking functions; the server runs them in threads.
 
 A file's new content is written beside it, synced, then renamed over it, so that a reader sees the old or the new, never
-a half. Everything happens relative to the open directory of the jail's walk.
+a half. Everything happens relative to the open directory of the jail's walk, which is locked from looking at a file's
+hash to replacing it: of two calls that expect the same hash, in whichever processes of this server, one finds another.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import difflib
+import fcntl
 import os
 import secrets
-import shutil
 import stat as st
+import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated
 
-from motet_servers.filesystem.jail import Jail, Place, told
-from motet_servers.filesystem.model import Deleted, Directory, Edited, Moved, Written
+from pydantic import Field
+
+from motet_servers.filesystem.jail import DIRECTORY, Jail, Place, told
+from motet_servers.filesystem.model import Deleted, Directory, Edited, Kind, Moved, Written
 from motet_servers.filesystem.reading import content, kind_of, look, sha256, uri, whole
-from motet_servers.kit.errors import Conflict, InvalidInput, NotFound, Refused, TooLarge
+from motet_servers.kit.errors import Conflict, DomainError, InvalidInput, NotFound, Refused, TooLarge, Unavailable
+from motet_servers.kit.threads import Stop
 
+LONGEST_PASSAGE = 1 << 20
+DEEPEST_REMOVED = 256
+LOCKED_WITHIN = 10.0
+"""Seconds to wait for another writer in the same directory."""
+LOCK_POLL = 0.005
 NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+Passage = Annotated[str, Field(max_length=LONGEST_PASSAGE)]
 
 
 @dataclass(frozen=True, slots=True)
 class Edit:
     """One replacement: `old` must occur exactly once, unless `all`."""
 
-    old: str
-    new: str
+    old: Annotated[Passage, Field(min_length=1)]
+    new: Passage
     all: bool = False
-
-
-def decoded(text: str, encoding: Literal["utf-8", "base64"], limit: int) -> bytes:
-    """The bytes of an argument."""
-    try:
-        data = text.encode("utf-8") if encoding == "utf-8" else base64.b64decode(text, validate=True)
-    except (binascii.Error, UnicodeEncodeError) as error:
-        raise InvalidInput(f"content is not valid {encoding}: {error}") from None
-    if len(data) > limit:
-        raise TooLarge(f"content is over {limit:,} bytes.")
-    return data
 
 
 def write(jail: Jail, place: Place, data: bytes, *, expected_hash: str | None, parents: bool, limit: int) -> Written:
@@ -51,7 +51,7 @@ def write(jail: Jail, place: Place, data: bytes, *, expected_hash: str | None, p
     _not_a_root(place)
     if parents:
         make_directory(jail, Place(place.root, place.parts[:-1]))
-    with jail.parent(place) as (directory, name), told(place.shown):
+    with jail.parent(place) as (directory, name), told(place.shown), _alone(directory, place.shown):
         before, mode = _current(directory, name, place, limit)
         previous = None if before is None else sha256(before)
         if before == data:
@@ -66,8 +66,8 @@ def write(jail: Jail, place: Place, data: bytes, *, expected_hash: str | None, p
     return Written(place.shown, uri(place), len(data), sha256(data), previous, created=before is None, changed=True)
 
 
-def create(jail: Jail, place: Place, data: bytes, *, parents: bool) -> Written:
-    """A new file; Conflict when something is there already (decided by the file system, not by a look before)."""
+def create(jail: Jail, place: Place, data: bytes, *, parents: bool, limit: int) -> Written:
+    """A new file; Conflict when something else is there already (decided by the file system, not by a look before)."""
     _not_a_root(place)
     if parents:
         make_directory(jail, Place(place.root, place.parts[:-1]))
@@ -76,8 +76,23 @@ def create(jail: Jail, place: Place, data: bytes, *, parents: bool) -> Written:
         told(place.shown),
         _beside(directory, data, None) as tmp,
     ):
-        os.link(tmp, name, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=False)
+        try:
+            os.link(tmp, name, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=False)
+        except FileExistsError:
+            if not _holds(directory, name, place, data, limit):
+                raise Conflict(
+                    f"{place.shown} already exists and holds something else; read it, then decide."
+                ) from None
+            return Written(place.shown, uri(place), len(data), sha256(data), sha256(data), created=False, changed=False)
     return Written(place.shown, uri(place), len(data), sha256(data), None, created=True, changed=True)
+
+
+def _holds(directory: int, name: str, place: Place, data: bytes, limit: int) -> bool:
+    """Is that name a file with exactly this content?"""
+    try:
+        return _current(directory, name, place, limit)[0] == data
+    except (DomainError, OSError):
+        return False
 
 
 def edit(
@@ -117,8 +132,6 @@ def edit(
 def _edited(text: str, edits: Sequence[Edit], shown: str) -> tuple[str, int]:
     total = 0
     for number, change in enumerate(edits, start=1):
-        if not change.old:
-            raise InvalidInput(f"edit {number}: old is empty.")
         count = text.count(change.old)
         if count == 0:
             raise Conflict(f"edit {number}: old does not occur in {shown}; nothing was changed. Read it again.")
@@ -171,28 +184,94 @@ def move(jail: Jail, source: Place, destination: Place, *, overwrite: bool) -> M
     return Moved(source.shown, destination.shown, uri(destination), replaced=there is not None)
 
 
-def delete(jail: Jail, place: Place, *, recursive: bool, expected_hash: str | None, limit: int) -> Deleted:
-    """Remove a file, a symlink (never what it points to) or, with `recursive`, a directory and all below it."""
+def delete(jail: Jail, place: Place, *, recursive: bool, expected_hash: str | None, limit: int, stop: Stop) -> Deleted:
+    """Remove a file, a symlink (never what it points to) or, with `recursive`, a directory and all below it.
+
+    What is not there is fine: then it is as asked.
+    """
     _not_a_root(place)
-    with jail.parent(place, follow=False) as (directory, name), told(place.shown):
-        if name == ".":
-            raise InvalidInput(f"{place.shown} does not name an entry.")
-        kind = _kind_or_none(directory, name)
-        if kind is None:
-            raise NotFound(f"{place.shown} does not exist.")
-        if expected_hash is not None:
-            before, _ = _current(directory, name, place, limit)
-            if before is None or sha256(before) != expected_hash:
-                raise Conflict(f"{place.shown} does not have the expected hash. Read it again and decide.")
-        if kind != "directory":
-            os.unlink(name, dir_fd=directory)
-            return Deleted(place.shown, kind, 1)
-        if not recursive:
-            os.rmdir(name, dir_fd=directory)
-            return Deleted(place.shown, kind, 1)
-        count = 1 + _count(directory, name)
-        shutil.rmtree(name, dir_fd=directory)
-        return Deleted(place.shown, kind, count)
+    try:
+        with jail.parent(place, follow=False) as (directory, name), told(place.shown):
+            if name == ".":
+                raise InvalidInput(f"{place.shown} does not name an entry.")
+            with _alone(directory, place.shown):
+                kind = _expected(directory, name, place, expected_hash, limit)
+                if kind != "directory":
+                    os.unlink(name, dir_fd=directory)
+                    return Deleted(place.shown, existed=True, kind=kind, entries=1)
+                if not recursive:
+                    os.rmdir(name, dir_fd=directory)
+                    return Deleted(place.shown, existed=True, kind=kind, entries=1)
+            return Deleted(place.shown, existed=True, kind=kind, entries=_remove(directory, name, place, stop))
+    except NotFound:
+        return Deleted(place.shown, existed=False, kind=None, entries=0)
+
+
+def _expected(directory: int, name: str, place: Place, expected_hash: str | None, limit: int) -> Kind:
+    """What is there; NotFound when there is nothing, Conflict when it has not the hash."""
+    kind = _kind_or_none(directory, name)
+    if kind is None:
+        raise NotFound(f"{place.shown} does not exist.")
+    if expected_hash is not None:
+        before, _ = _current(directory, name, place, limit)
+        if before is None or sha256(before) != expected_hash:
+            raise Conflict(f"{place.shown} does not have the expected hash. Read it again and decide.")
+    return kind
+
+
+def _remove(directory: int, name: str, place: Place, stop: Stop, depth: int = 1) -> int:
+    """Remove a directory with all below it; how many entries that were. Ends early when the call is over.
+
+    Each directory is opened from its open parent and never through a symlink, so that nothing swapped in meanwhile
+    leads out.
+    """
+    if depth > DEEPEST_REMOVED:
+        raise TooLarge(f"{place.shown} goes more than {DEEPEST_REMOVED} directories deep; delete from below.")
+    fd = os.open(name, DIRECTORY, dir_fd=directory)
+    count = 1
+    try:
+        for entry in os.listdir(fd):  # noqa: PTH208 - by descriptor, which pathlib cannot
+            if stop():
+                return count
+            here = Place(place.root, (*place.parts, entry))
+            with told(here.shown):
+                if _kind_or_none(fd, entry) == "directory":
+                    count += _remove(fd, entry, here, stop, depth + 1)
+                else:
+                    with suppress(FileNotFoundError):
+                        os.unlink(entry, dir_fd=fd)
+                        count += 1
+    finally:
+        os.close(fd)
+    if not stop():
+        os.rmdir(name, dir_fd=directory)
+    return count
+
+
+@contextmanager
+def _alone(directory: int, shown: str) -> Generator[None]:
+    """No other call of this server, in any process, looks and then writes in the directory meanwhile."""
+    fd = os.open(".", DIRECTORY, dir_fd=directory)
+    until = time.monotonic() + LOCKED_WITHIN
+    try:
+        while not _taken(fd):
+            if time.monotonic() > until:
+                raise Unavailable(f"{shown}: another writer holds its directory; try again.")
+            time.sleep(LOCK_POLL)  # noqa: TID251 - in a thread, and the system has no waiting for a lock with a bound
+        yield
+    finally:
+        os.close(fd)
+
+
+def _taken(fd: int) -> bool:
+    """Is the lock ours now? Where the file system has no locks, nothing is waited for."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _not_a_root(place: Place) -> None:
@@ -210,7 +289,7 @@ def _current(directory: int, name: str, place: Place, limit: int) -> tuple[bytes
         mode = os.fstat(fd).st_mode
         if not st.S_ISREG(mode):
             raise Refused(f"{place.shown} is not a regular file.")
-        return whole(fd, limit, place.shown), st.S_IMODE(mode)
+        return whole(fd, limit, place.shown), mode & 0o1777  # never what runs as somebody else: the content is new
     finally:
         os.close(fd)
 
@@ -242,12 +321,8 @@ def _beside(directory: int, data: bytes, mode: int | None) -> Generator[str]:
             os.unlink(tmp, dir_fd=directory)
 
 
-def _kind_or_none(directory: int, name: str) -> Literal["file", "directory", "symlink", "other"] | None:
+def _kind_or_none(directory: int, name: str) -> Kind | None:
     try:
         return kind_of(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode)
     except FileNotFoundError:
         return None
-
-
-def _count(directory: int, name: str) -> int:
-    return sum(len(names) + len(files) for _, names, files, _ in os.fwalk(name, dir_fd=directory))

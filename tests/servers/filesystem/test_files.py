@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from fastmcp import Client
 
-from motet_servers.filesystem import reading, server
+from motet_servers.filesystem import reading
 from motet_servers.filesystem.__main__ import COMMAND
 from motet_servers.filesystem.server import Settings, filesystem_server
+from motet_servers.kit import progress
 from motet_servers.kit.settings import SettingsError
 
 Files = Any
@@ -118,7 +119,7 @@ async def test_a_long_search_tells_how_far_it_is_and_ends_when_cancelled(
         return Holding()
 
     monkeypatch.setattr(reading, "_compiled", holding)
-    monkeypatch.setattr(server, "TELL_EVERY", 0.01)
+    monkeypatch.setattr(progress, "TELL_EVERY", 0.01)
     searching = files.client.call_tool("search", {"pattern": "x", "inside": "name"}, progress_handler=hear)
     call = asyncio.create_task(searching)
     async with asyncio.timeout(10):
@@ -251,3 +252,145 @@ def test_roots_come_from_arguments_or_the_environment_and_wrong_ones_end_with_2(
     assert "No such file or directory" in capsys.readouterr().err
     with pytest.raises(SettingsError, match="two roots are named"):
         filesystem_server(Settings(roots=(("a", tmp_path), ("a", tmp_path))))
+
+
+class Calling:
+    """Gives a tool's data."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    async def __call__(self, tool: str, **arguments: Any) -> dict[str, Any]:
+        return (await self._client.call_tool(tool, arguments)).structured_content
+
+
+@pytest.mark.parametrize("name", ["My Docs", "ü", "a{b}*c", "100%", "x?y#z"])
+async def test_a_root_may_have_any_name_and_its_addresses_work(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "a b.txt").write_text("here")
+    server = filesystem_server(Settings(roots=((None, tmp_path / name),)))
+    async with Client(server) as client:
+        files = Calling(client)
+        [root] = (await files("list_roots"))["roots"]
+        (listing,) = await client.read_resource(root["uri"])
+        [entry] = json.loads(getattr(listing, "text", ""))["entries"]
+        (content,) = await client.read_resource((await files("read", path=entry["path"]))["uri"])
+    assert (entry["path"], getattr(content, "text", "")) == (f"{name}/a b.txt", "here")
+
+
+async def test_of_two_writes_that_expect_the_same_hash_one_finds_another(files: Files, root: Path) -> None:
+    """Each goes through a server of its own, as two processes would."""
+    other = filesystem_server(Settings(roots=((None, root),)))
+    for _ in range(20):
+        seen = (await files("read", path="README.md"))["hash"]
+        calls = [
+            server.call_tool("write", {"path": "README.md", "content": f"{seen} {who}", "expected_hash": seen})
+            for who, server in enumerate((filesystem_server(Settings(roots=((None, root),))), other))
+        ]
+        results = await asyncio.gather(*calls, return_exceptions=True)  # noqa: TID251 - one of them has to fail
+        assert [type(result).__name__ for result in results if isinstance(result, BaseException)] == ["Conflict"]
+
+
+async def test_a_create_that_is_repeated_finds_its_file_and_a_delete_that_it_is_gone(files: Files, root: Path) -> None:
+    first = await files("create", path="new.txt", content="1")
+    second = await files("create", path="new.txt", content="1")
+    assert (first["created"], second["created"], second["changed"], first["hash"]) == (
+        True,
+        False,
+        False,
+        second["hash"],
+    )
+    assert (await files("delete", path="new.txt"))["existed"] is True
+    gone = await files("delete", path="new.txt", expected_hash=first["hash"])
+    assert gone == {"path": "Project/new.txt", "existed": False, "kind": None, "entries": 0}
+    assert (await files("delete", path="no/such/place"))["existed"] is False
+    (root / "link").symlink_to("nowhere")
+    assert "holds something else" in await files.refused("create", path="link", content="1")
+    assert "holds something else" in await files.refused("create", path="src", content="1")
+
+
+async def test_a_cancelled_delete_leaves_what_it_had_not_reached(
+    files: Files, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (root / "many").mkdir()
+    for number in range(10):
+        (root / f"many/{number}").touch()
+    entered, released = asyncio.Event(), threading.Event()
+    loop, unlinks = asyncio.get_running_loop(), os.unlink
+
+    def slow(path: Any, *, dir_fd: int | None = None) -> None:
+        loop.call_soon_threadsafe(entered.set)
+        released.wait(10)
+        unlinks(path, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "unlink", slow)
+    call = asyncio.create_task(files.client.call_tool("delete", {"path": "many", "recursive": True}))
+    async with asyncio.timeout(10):
+        await entered.wait()
+    call.cancel()
+    await asyncio.wait([call], timeout=10)
+    await files("stat", path="README.md")  # answered after the cancellation was heard
+    released.set()
+    async with asyncio.timeout(10):
+        while len(names(root / "many")) == 10:
+            await files("stat", path="README.md")
+    monkeypatch.undo()
+    await files("stat", path="many")
+    assert len(names(root / "many")) == 9
+
+
+async def test_a_cancelled_read_of_a_long_file_goes_no_further(
+    files: Files, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file never ends: without the cancellation the thread would read for ever."""
+    entered, ended = threading.Event(), threading.Event()
+
+    def endless(*_: Any) -> Any:
+        try:
+            while True:
+                entered.set()
+                yield b"line\n"
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(reading, "_lines", endless)
+    call = asyncio.create_task(files.client.call_tool("read", {"path": "README.md", "first_line": 1 << 40}))
+    assert await asyncio.to_thread(entered.wait, 10)
+    call.cancel()
+    await asyncio.wait([call], timeout=10)
+    assert await asyncio.to_thread(ended.wait, 10)
+
+
+async def test_a_write_leaves_other_hard_links_alone_and_gives_nobodys_rights_away(files: Files, root: Path) -> None:
+    outside = root.parent / "outside.txt"
+    outside.write_text("theirs")
+    outside.chmod(0o4755)
+    os.link(outside, root / "hard.txt")
+    assert (await files("read", path="hard.txt"))["content"] == "theirs"
+    await files("write", path="hard.txt", content="mine")
+    assert (outside.read_text(), (root / "hard.txt").read_text()) == ("theirs", "mine")
+    assert (root / "hard.txt").stat().st_mode & 0o7777 == 0o755
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind"),
+    [
+        ("a.ts", b"let x = 1", "text/plain"),
+        ("a.png", b"\x89PNG\x00", "image/png"),
+        ("a.tar.gz", b"\x1f\x8b\x00", "application/gzip"),
+        ("a.json", b"{}", "application/json"),
+        ("a.svg", b"<svg/>", "image/svg+xml"),
+        ("nothing", b"\x00", "application/octet-stream"),
+        ("Makefile", b"all:", "text/plain"),
+    ],
+)
+async def test_mime_types_agree_with_what_is_in_the_file(
+    files: Files, root: Path, name: str, content: bytes, kind: str
+) -> None:
+    (root / name).write_bytes(content)
+    (given,) = await files.client.read_resource(f"files://Project/{name}")
+    assert (given.mime_type, (await files("read", path=name))["mime_type"]) == (kind, kind)
+
+
+async def test_moving_a_directory_into_itself_says_why_it_cannot(files: Files) -> None:
+    assert "would go into itself" in await files.refused("move", source="src", destination="src/below")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from mcp.shared.exceptions import MCPError
 from motet_servers.filesystem import reading, writing
 from motet_servers.filesystem.jail import Escape, Jail
 from motet_servers.kit.errors import DomainError
+from motet_servers.kit.threads import never
 
 Files = Any
 READERS = ("read", "stat", "list", "tree")
@@ -113,6 +115,77 @@ async def test_a_symlink_loop_and_a_special_file_end_with_a_reason(files: Files,
     assert "more than 40 symlinks" in await files.refused("read", path="a")
     assert "not a regular file" in await files.refused("read", path="pipe")
     assert "not a regular file" in await files.refused("write", path="pipe", content="x")
+
+
+@pytest.mark.parametrize(
+    "target", ["/proc/self/root", "/proc/self/root/etc", "/proc/self/cwd", "/proc/self/fd", "/dev/fd"]
+)
+async def test_the_systems_own_links_lead_nowhere(files: Files, root: Path, target: str) -> None:
+    (root / "magic").symlink_to(target)
+    (root / "hop").symlink_to("magic/../../../etc")
+    for path in ("magic", "magic/passwd", "magic/etc/passwd", "hop/passwd"):
+        for tool in ("read", "list", "tree"):
+            assert "leads out of its root" in await files.refused(tool, path=path)
+        await files.refused("write", path=f"{path}/x", content="x")
+
+
+async def test_names_and_paths_beyond_the_systems_bounds_are_refused_in_words(files: Files, root: Path) -> None:
+    assert "255 bytes at most" in await files.refused("read", path="x" * 256)
+    assert "255 bytes at most" in await files.refused("create", path="ü" * 128)
+    assert "at most 4096 characters" in await files.refused("read", path="x" * 4097)
+    assert "at most 4096 bytes" in await files.refused("read", path="ü" * 4000)
+    place = root
+    for _ in range(130):
+        place = place / "d"
+        place.mkdir()
+    assert "more than 128 directories deep" in await files.refused("list", path="d/" * 130)
+    assert "more than 128 directories deep" in await files.refused("read", path="src/../" * 300 + "d/" * 129 + "x")
+    assert (await files("read", path="src/../" * 300 + "README.md"))["path"].endswith("README.md")
+    assert (await files("delete", path="d", recursive=True))["entries"] == 130
+
+
+@pytest.mark.parametrize("tool", ["write", "create", "delete", "move", "edit"])
+def test_no_writing_tool_is_led_out_by_swaps_all_the_while(root: Path, tool: str) -> None:
+    """One thread swaps `src` for a link out of the root and back; another writes below it."""
+    jail = Jail([(None, root)])
+    (root.parent / "app.py").write_text("secret")
+    stop = threading.Event()
+
+    def swap() -> None:
+        while not stop.is_set():
+            (root / "src").rename(root / "kept")
+            (root / "src").symlink_to(root.parent)
+            (root / "src").unlink()
+            (root / "kept").rename(root / "src")
+
+    def act(number: int) -> None:
+        place = jail.place("src/app.py")
+        match tool:
+            case "write":
+                writing.write(jail, place, str(number).encode(), expected_hash=None, parents=False, limit=1000)
+            case "create":
+                writing.create(jail, jail.place(f"src/{number}.new"), b"x", parents=False, limit=1000)
+            case "delete":
+                writing.delete(jail, place, recursive=True, expected_hash=None, limit=1000, stop=never)
+            case "move":
+                writing.move(jail, place, jail.place("app.py"), overwrite=True)
+                writing.move(jail, jail.place("app.py"), place, overwrite=True)
+            case _:
+                change = [writing.Edit("secret", "changed"), writing.Edit("42", "42")]
+                writing.edit(jail, place, change, expected_hash=None, dry_run=False, limit=1000)
+
+    swapper = threading.Thread(target=swap)
+    swapper.start()
+    try:
+        for number in range(300):
+            with suppress(DomainError):
+                act(number)
+    finally:
+        stop.set()
+        swapper.join()
+        jail.close()
+    assert (root.parent / "app.py").read_text() == "secret"
+    assert sorted(entry.name for entry in root.parent.iterdir()) == ["Project", "app.py", "secret.txt"]
 
 
 async def test_another_spelling_of_the_root_is_not_the_root(files: Files, root: Path) -> None:

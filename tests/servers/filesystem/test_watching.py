@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import mcp_types
+import pytest
 from fastmcp import Client
 from mcp.client.subscriptions import ResourceUpdated, listen
 
+from motet_servers.filesystem import watching
 from motet_servers.filesystem.server import Settings, filesystem_server
 
 WITHIN = 15
@@ -56,3 +58,31 @@ async def test_a_subscription_outside_the_roots_watches_nothing(root: Path) -> N
             (root.parent / "secret.txt").write_text("changed")
             (root / "README.md").write_text("changed")
             assert await anext(stream) == ResourceUpdated(uri=wanted[2])
+
+
+async def test_without_watches_left_changes_are_still_told(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system refuses to watch, as it does when a user's watches are used up."""
+    watch: Any = getattr(watching, "awatch")  # noqa: B009 - one of its types is unknown
+
+    def refusing(*paths: Any, force_polling: bool, **options: Any) -> Any:
+        if not force_polling:
+            raise OSError(28, "No space left on device")
+        return watch(*paths, force_polling=True, **options)
+
+    monkeypatch.setattr(watching, "awatch", refusing)
+    monkeypatch.setattr(watching, "POLL_MS", 20)
+    async with Client(filesystem_server(Settings(roots=((None, root),)))) as client:
+        uri = "files://Project/README.md"
+        async with listen(client.session, resource_subscriptions=[uri]) as stream, asyncio.timeout(WITHIN):
+            (root / "README.md").write_text("changed")
+            assert await anext(stream) == ResourceUpdated(uri=uri)
+
+
+async def test_a_file_in_a_directory_that_goes_and_comes_back_is_told_each_time(root: Path) -> None:
+    async with Client(filesystem_server(Settings(roots=((None, root),)))) as client:
+        uri = "files://Project/src/app.py"
+        async with listen(client.session, resource_subscriptions=[uri]) as stream, asyncio.timeout(WITHIN):
+            await client.call_tool("delete", {"path": "src", "recursive": True})
+            assert await anext(stream) == ResourceUpdated(uri=uri)
+            await client.call_tool("create", {"path": "src/app.py", "content": "back", "create_parents": True})
+            assert await anext(stream) == ResourceUpdated(uri=uri)
