@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Parameters = Mapping[str, Any]
 KEY_TABLE = "motet_idempotency"
+INSPECT_WITHIN = 30.0
+"""Seconds a look at the schema may take."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,10 +40,25 @@ class Collector:
         row = dict(zip(self.columns, map(to_json, values), strict=True))
         size = len(json.dumps(row))
         if self._size + size > self._limits.bytes:
-            if not self.rows:
-                raise TooLarge(f"the first row alone is over {self._limits.bytes:,} bytes; select fewer columns.")
-            self.truncated = True
+            self.end()
             return False
         self._size += size
         self.rows.append(row)
         return True
+
+    def end(self) -> None:
+        """The next row does not fit; TooLarge when it is the first."""
+        if not self.rows:
+            raise TooLarge(
+                f"the first row alone is over {self._limits.bytes:,} bytes; select fewer columns, or parts of them "
+                "(substr, left)."
+            )
+        self.truncated = True
+
+
+def plan(lines: Iterable[str], limits: Limits) -> list[str]:
+    """The lines of a plan; TooLarge when they are more than an answer may hold."""
+    found = list(lines)
+    if sum(map(len, found)) > limits.bytes:
+        raise TooLarge(f"the plan is over {limits.bytes:,} bytes; explain a part of the query.")
+    return found

@@ -3,12 +3,14 @@
 The role is `DATABASE_READ_URL`'s, or one that is no superuser. The transaction is always rolled back. Exactly one
 statement is prepared, as the query of a cursor, which takes SELECT and VALUES only (no data-modifying CTE, no COPY, no
 SET, no CALL). Why prepared: in a read-only transaction the simple protocol runs `select 1; commit; insert …` whole.
+The cursor's query measures its rows on the server, and of those beyond the cap sends nothing but that they are.
 
 A cancelled call cancels the statement on the server (asyncpg sends the cancel request); `statement_timeout` bounds it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -18,12 +20,11 @@ from typing import Any, Literal, Protocol, TypeVar, cast
 import anyio
 import asyncpg  # pyright: ignore[reportMissingTypeStubs] - the parts in use are typed below
 from sqlalchemy import Connection
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from motet_servers.database.driver import KEY_TABLE, Key, Parameters, Written
-from motet_servers.database.limits import Collector, Limits
+from motet_servers.database.driver import INSPECT_WITHIN, KEY_TABLE, Key, Parameters, Written
+from motet_servers.database.limits import Collector, Limits, plan
 from motet_servers.database.model import Effect, Rows
 from motet_servers.database.sql import Statement, positional
 from motet_servers.database.values import for_postgres
@@ -43,6 +44,16 @@ CHUNK = 200
 CONNECT_WITHIN = 10.0
 CLEAN_WITHIN = 5.0
 CURSOR = "motet_rows"
+ROOM = 4
+"""A row's text, which the server measures, may be so many times as long as what JSON makes of it."""
+UNNULLABLE = frozenset({"void", "record"})
+"""Types that no CASE takes."""
+UNREADABLE = frozenset({"aclitem", "aclitem[]"})
+"""Types without a binary form; their text is read instead."""
+MAKE_KEY_TABLE = (
+    f"CREATE TABLE IF NOT EXISTS {KEY_TABLE} (mark text PRIMARY KEY, fingerprint text NOT NULL, answer text, "
+    "at timestamptz NOT NULL DEFAULT now())"
+)
 POWERS = """
 select rolsuper
     or pg_has_role(current_user, 'pg_execute_server_program', 'member')
@@ -53,9 +64,16 @@ from pg_roles where rolname = current_user
 
 
 class Named(Protocol):
-    """A column, or the type of a placeholder."""
+    """The type of a column or placeholder."""
 
     name: str
+
+
+class Column(Protocol):
+    """A column."""
+
+    name: str
+    type: Named
 
 
 class Prepared(Protocol):
@@ -63,7 +81,7 @@ class Prepared(Protocol):
 
     def get_parameters(self) -> Sequence[Named]: ...
 
-    def get_attributes(self) -> Sequence[Named]: ...
+    def get_attributes(self) -> Sequence[Column]: ...
 
     def get_statusmsg(self) -> str: ...
 
@@ -114,23 +132,26 @@ class PostgresDriver:
 
     async def read(self, wanted: Statement, parameters: Parameters, *, skip: int, limits: Limits) -> Rows:
         async with self._read_only(limits) as raw:
-            declared = await raw.prepare(f"DECLARE {CURSOR} NO SCROLL CURSOR FOR {positional(wanted)}")
+            text = positional(wanted)
+            columns = (await raw.prepare(text)).get_attributes()
+            if not columns:
+                raise InvalidInput("this statement gives no rows; query is for reading.")
+            query = measured(text, columns, skip=skip, limits=limits)
+            declared = await raw.prepare(f"DECLARE {CURSOR} NO SCROLL CURSOR FOR {query}")
             await declared.fetch(*_bound(declared, wanted, parameters))
-            if skip:
-                await raw.execute(f"MOVE FORWARD {skip:d} FROM {CURSOR}")
             page = await raw.prepare(f"FETCH FORWARD {CHUNK} FROM {CURSOR}")
-            collector = Collector([column.name for column in page.get_attributes()], limits)
-            while chunk := await page.fetch():
-                for row in chunk:
-                    if not collector.add(tuple(row)):
-                        return Rows(collector.columns, collector.rows, len(collector.rows), truncated=True)
-            return Rows(collector.columns, collector.rows, len(collector.rows), truncated=False)
+            collector = Collector([column.name for column in columns], limits)
+            while not collector.truncated and (chunk := await page.fetch()):
+                _collect(chunk, collector, limits)
+            return Rows(collector.columns, collector.rows, len(collector.rows), collector.truncated)
 
     async def explain(self, wanted: Statement, parameters: Parameters, *, analyze: bool, limits: Limits) -> list[str]:
         async with self._read_only(limits) as raw:
-            options = "ANALYZE, BUFFERS" if analyze else "COSTS"
-            prepared = await raw.prepare(f"EXPLAIN ({options}) {positional(wanted)}")
-            return [line for (line,) in await prepared.fetch(*_bound(prepared, wanted, parameters))]
+            text = positional(wanted)
+            if analyze:  # it runs: only what a cursor takes
+                await raw.prepare(f"DECLARE {CURSOR} NO SCROLL CURSOR FOR {text}")
+            prepared = await raw.prepare(f"EXPLAIN ({'ANALYZE, BUFFERS' if analyze else 'COSTS'}) {text}")
+            return plan((line for (line,) in await prepared.fetch(*_bound(prepared, wanted, parameters))), limits)
 
     async def write(self, batch: Sequence[tuple[Statement, Parameters]], *, key: Key | None, limits: Limits) -> Written:
         async with self._raw(self._writing, writes=True) as raw, raw.transaction():
@@ -147,9 +168,9 @@ class PostgresDriver:
 
     async def inspect(self, look: Callable[[Connection], T]) -> T:
         try:
-            async with self._reading.connect() as connection:
+            async with asyncio.timeout(INSPECT_WITHIN), self._reading.connect() as connection:
                 return await connection.run_sync(look)
-        except (DBAPIError, OSError, TimeoutError) as error:
+        except UNREACHABLE as error:
             raise _unreachable(error) from error
 
     async def close(self) -> None:
@@ -183,11 +204,15 @@ class PostgresDriver:
         """A pooled connection of the driver's own kind, its errors told."""
         try:
             pooled = await engine.connect()
-        except (DBAPIError, OSError, TimeoutError, asyncpg.PostgresError) as error:
+        except UNREACHABLE as error:
             raise _unreachable(error) from error
         raw = cast("Raw", (await pooled.get_raw_connection()).driver_connection)
         try:
             yield raw
+        except UNDECODABLE as error:
+            raise InvalidInput(
+                f"this client cannot read such a value ({str(error)[:200]}); cast the column to text (`x::text`)."
+            ) from error
         except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError) as error:
             lost = OutcomeUnknown if writes else Unavailable
             remedy = ": look whether it happened, or repeat it with the same idempotency_key." if writes else "."
@@ -201,6 +226,42 @@ class PostgresDriver:
                 await pooled.close()
 
 
+UNREACHABLE = (DBAPIError, OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError)
+UNDECODABLE = (asyncpg.UnsupportedClientFeatureError, asyncpg.InternalClientError, BufferError)
+
+
+def measured(text: str, columns: Sequence[Column], *, skip: int, limits: Limits) -> str:
+    """The query with its rows' running size as a last column, and with nothing else in the rows that are beyond it.
+
+    So a row that will not be shown is not sent, however large. The rows keep their order: nothing here sorts.
+    """
+    names = [f"c{number}" for number in range(1, len(columns) + 1)]
+    most = limits.bytes * ROOM
+    cells = [_cell(name, column.type.name, most) for name, column in zip(names, columns, strict=True)]
+    return (
+        f"SELECT {', '.join(cells)}, measured.size FROM ("
+        "SELECT asked.*, sum(octet_length(asked::text)) OVER (ROWS UNBOUNDED PRECEDING) AS size FROM ("
+        f"SELECT * FROM (\n{text}\n) AS named ({', '.join(names)}) OFFSET {skip:d} LIMIT {limits.rows + 1:d}"
+        ") AS asked) AS measured"
+    )
+
+
+def _cell(name: str, kind: str, most: int) -> str:
+    if kind in UNNULLABLE:
+        return f"measured.{name}"
+    value = f"measured.{name}::text" if kind in UNREADABLE else f"measured.{name}"
+    return f"CASE WHEN measured.size <= {most:d} THEN {value} END"
+
+
+def _collect(chunk: Sequence[Sequence[Any]], collector: Collector, limits: Limits) -> None:
+    for row in chunk:
+        *values, size = tuple(row)
+        if size > limits.bytes * ROOM and len(collector.rows) < limits.rows:
+            collector.end()
+        if collector.truncated or not collector.add(values):
+            return
+
+
 async def _clean(raw: Raw) -> bool:
     """Undo what a statement set for its session (settings, advisory locks); False when the connection is of no use."""
     try:
@@ -212,12 +273,15 @@ async def _clean(raw: Raw) -> bool:
 
 
 def _engine(url: str) -> AsyncEngine:
+    """An engine whose connections asyncpg makes from the URL itself: it knows its parameters, such as `sslmode`."""
+    settings = {"application_name": "motet-server-database"}
+
+    async def connect() -> Any:
+        driver = cast("Any", asyncpg)  # untyped there
+        return await driver.connect(dsn=url, timeout=CONNECT_WITHIN, server_settings=settings)
+
     return create_async_engine(
-        make_url(url).set(drivername="postgresql+asyncpg"),
-        pool_size=4,
-        max_overflow=4,
-        pool_pre_ping=True,
-        connect_args={"timeout": CONNECT_WITHIN, "server_settings": {"application_name": "motet-server-database"}},
+        "postgresql+asyncpg://", async_creator=connect, pool_size=4, max_overflow=4, pool_pre_ping=True
     )
 
 
@@ -260,10 +324,13 @@ async def _remembered(raw: Raw, key: Key) -> list[Effect] | None:
     """
     if await raw.fetchval("SELECT to_regclass($1)", KEY_TABLE) is None:
         await raw.execute("SELECT pg_advisory_xact_lock(hashtext($1))", KEY_TABLE)
-        await raw.execute(
-            f"CREATE TABLE IF NOT EXISTS {KEY_TABLE} (mark text PRIMARY KEY, fingerprint text NOT NULL, "
-            "answer text, at timestamptz NOT NULL DEFAULT now())"
-        )
+        try:
+            await raw.execute(MAKE_KEY_TABLE)
+        except asyncpg.InsufficientPrivilegeError:
+            raise Refused(
+                "idempotency keys are kept in a table that this role may not create; nothing was done. "
+                f"Create it once for the role ({MAKE_KEY_TABLE}), or leave the key out."
+            ) from None
     taken = await raw.fetchval(
         f"INSERT INTO {KEY_TABLE} (mark, fingerprint) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING true",
         key.mark,
@@ -279,13 +346,17 @@ async def _remembered(raw: Raw, key: Key) -> list[Effect] | None:
 
 def _unreachable(error: BaseException) -> DomainError:
     cause: BaseException = error
-    while not isinstance(cause, asyncpg.PostgresError | OSError):
+    while not isinstance(cause, asyncpg.PostgresError | OSError | ValueError):
         inner = getattr(cause, "orig", None) or cause.__cause__
         if not isinstance(inner, BaseException):
             break
         cause = inner
     if isinstance(cause, asyncpg.InvalidAuthorizationSpecificationError):
         return Refused("the database refused the role or its password; check DATABASE_URL and DATABASE_READ_URL.")
+    if isinstance(cause, asyncpg.PostgresError):
+        return Unavailable(f"the database refused the connection: {cause}; nothing was sent.")
+    if isinstance(cause, ValueError):
+        return Refused(f"DATABASE_URL cannot be used: {cause}; nothing was sent.")
     return Unavailable(f"the database cannot be reached ({type(cause).__name__}); nothing was sent.")
 
 

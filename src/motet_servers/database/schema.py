@@ -102,6 +102,19 @@ def _split(name: str) -> tuple[str, str]:
     return schema, table
 
 
-def quoted(table: TableInfo) -> str:
-    """The table as it is written in SQL."""
-    return ".".join('"' + part.replace('"', '""') + '"' for part in (table.schema, table.name))
+def rows_of(name: str) -> Callable[[Connection], str]:
+    """A look that gives the query for all rows of a table, in the order of its primary key."""
+
+    def look(connection: Connection) -> str:
+        table = find(connection, name, None)
+        inspector: Inspector = inspect(connection)
+        key = inspector.get_pk_constraint(table.name, table.schema)["constrained_columns"]
+        order = f" order by {', '.join(map(_quoted, key))}" if key else ""
+        return f"select * from {_quoted(table.schema)}.{_quoted(table.name)}{order}"
+
+    return look
+
+
+def _quoted(name: str) -> str:
+    """The name as it is written in SQL."""
+    return '"' + name.replace('"', '""') + '"'

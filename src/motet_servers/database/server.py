@@ -3,31 +3,39 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
+from fastmcp.resources.base import ResourceResult
 from pydantic import BaseModel, ConfigDict, Field
 
 from motet_servers.database import model, named, sql
 from motet_servers.database.driver import Driver, Key, Parameters, Written
 from motet_servers.database.limits import Limits
 from motet_servers.kit import idempotency, paging
-from motet_servers.kit.errors import InvalidInput, NotFound
-from motet_servers.kit.server import DomainServer
+from motet_servers.kit.arguments import Cursor
+from motet_servers.kit.arguments import Key as Idempotency
+from motet_servers.kit.errors import InvalidInput, NotFound, TooLarge
+from motet_servers.kit.progress import ticking
+from motet_servers.kit.server import JSON, DomainServer, as_json, closing
 from motet_servers.kit.settings import SettingsError, Values
 
 PAGE = 500
+MOST_SKIPPED = 1 << 62
 MOST_STATEMENTS = 500
+MOST_PARAMETERS = 500
+MOST_GIVEN = 8 << 20
+"""Characters of all parameters of a call, as JSON."""
+IGNORED = frozenset({"channel_binding", "connect_timeout"})
+"""Parameters of a PostgreSQL URL that libpq knows and the driver does not."""
+Value = None | bool | int | float | str | list[Any] | dict[str, Any]
 Sql = Annotated[str, Field(description="One statement; values as `:name`.", min_length=1, max_length=sql.LONGEST)]
-Given = Annotated[dict[str, Any], Field(description="A value for every `:name` in sql.")]
+Given = Annotated[dict[str, Value], Field(description="A value for every `:name` in sql.", max_length=MOST_PARAMETERS)]
 Most = Annotated[int, Field(ge=1, le=100_000, description="Most rows; the server's own cap holds too.")]
-Idempotency = Annotated[
-    str, Field(description="Repeating a call with the same key changes nothing and gives the same answer.")
-]
+Name = Annotated[str, Field(min_length=1, max_length=300)]
 
 
 class BatchStatement(BaseModel):
@@ -36,7 +44,7 @@ class BatchStatement(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     sql: Sql
-    parameters: Given = Field(default_factory=dict[str, Any])
+    parameters: Given = Field(default_factory=dict[str, Value])
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +88,22 @@ def database_url(variable: str, text: str) -> str:
     scheme, _, rest = text.partition("://")
     backend = scheme.partition("+")[0]
     if backend in {"postgres", "postgresql"} and rest:
-        return f"postgresql://{rest}"
+        return _postgres_url(variable, rest)
     if backend != "sqlite":
         raise SettingsError(f"{variable} must begin with sqlite:/// or postgresql://; nothing else is served.")
     if not rest.startswith("/") or rest[1:].startswith((":memory:", "file:")) or len(rest) < 2:
         raise SettingsError(f"{variable} must name a file: sqlite:///relative.db or sqlite:////absolute.db.")
     return f"sqlite://{rest}"
+
+
+def _postgres_url(variable: str, rest: str) -> str:
+    try:
+        parts = urlsplit(f"postgresql://{rest}")
+        _ = parts.port
+    except ValueError:
+        raise SettingsError(f"{variable} must look like postgresql://user:password@host:5432/name.") from None
+    kept = [(name, value) for name, value in parse_qsl(parts.query) if name not in IGNORED]
+    return parts._replace(query=urlencode(kept, safe="/")).geturl()
 
 
 class _Connector:
@@ -112,7 +130,8 @@ class _Connector:
         read = settings.read_url or settings.url
         return PostgresDriver(settings.url, read, allow_superuser=settings.allow_superuser)
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
+        """Close its connections."""
         if self._driver is not None:
             await self._driver.close()
 
@@ -120,13 +139,6 @@ class _Connector:
 def database_server(settings: Settings) -> DomainServer:
     """A server over one database. Nothing is connected until the first call."""
     driver = _Connector(settings)
-
-    @asynccontextmanager
-    async def serving(_: DomainServer) -> AsyncGenerator[None]:
-        try:
-            yield
-        finally:
-            await driver.close()
 
     server = DomainServer(
         "database-mcp-server",
@@ -137,7 +149,7 @@ def database_server(settings: Settings) -> DomainServer:
         uris=["db://**"],
         open_world=False,
         secrets=settings.secrets,
-        lifespan=serving,
+        lifespan=closing(driver),
     )
     _schema_tools(server, driver)
     _reading_tools(server, driver, settings)
@@ -170,24 +182,30 @@ async def _read(
     most: int | None,
     cursor: str | None,
 ) -> model.Rows:
-    sql.check_parameters(wanted, dict(given))
+    _check(wanted, given)
     skip = paging.offset(cursor)
     rows = min(most or settings.limits.rows, settings.limits.rows)
     limits = replace(settings.limits, rows=rows)
-    page = await driver().read(wanted, given, skip=skip, limits=limits)
+    if skip > MOST_SKIPPED:
+        raise InvalidInput("cursor is not one this server gave; leave it out to start at the beginning.")
+    async with ticking("seconds: the database is at work"):
+        page = await driver().read(wanted, given, skip=skip, limits=limits)
     return replace(page, next_cursor=paging.encode({"offset": skip + page.row_count}) if page.truncated else None)
 
 
 def _schema_tools(server: DomainServer, driver: _Connector) -> None:
     @server.tool(retry="safe", title="List tables")
-    async def list_tables(prefix: str = "", cursor: str | None = None) -> model.Tables:
+    async def list_tables(
+        prefix: Annotated[str, Field(max_length=300, description="Only names that begin like this.")] = "",
+        cursor: Cursor = None,
+    ) -> model.Tables:
         """The tables and views, by schema and name."""
         return await _tables(driver, prefix, cursor)
 
     @server.tool(retry="safe", title="Describe a table")
     async def describe_table(
-        table: Annotated[str, Field(description="`name` or `schema.name`.")],
-        schema_name: Annotated[str | None, Field(description="The schema, if it is not the default one.")] = None,
+        table: Annotated[Name, Field(description="`name` or `schema.name`.")],
+        schema_name: Annotated[Name | None, Field(description="The schema, if it is not the default one.")] = None,
     ) -> model.Description:
         """Columns, keys and indexes of a table or view."""
         return await _describe(driver, table, schema_name)
@@ -198,7 +216,7 @@ def _reading_tools(server: DomainServer, driver: _Connector, settings: Settings)
 
     @server.tool(retry="safe", title="Query")
     async def query(
-        sql: Sql, parameters: Given | None = None, limit: Most | None = None, cursor: str | None = None
+        sql: Sql, parameters: Given | None = None, limit: Most | None = None, cursor: Cursor = None
     ) -> model.Rows:
         """Run one statement that reads. It cannot write, whatever it says; use `execute` for that."""
         return await _read(driver, settings, _statement(sql), parameters or {}, limit, cursor)
@@ -208,7 +226,8 @@ def _reading_tools(server: DomainServer, driver: _Connector, settings: Settings)
         """How the database would run a query; with `analyze` it runs it, read-only, and measures."""
         wanted = _statement(sql)
         _check(wanted, parameters or {})
-        lines = await driver().explain(wanted, parameters or {}, analyze=analyze, limits=settings.limits)
+        async with ticking("seconds: the database is at work"):
+            lines = await driver().explain(wanted, parameters or {}, analyze=analyze, limits=settings.limits)
         return model.QueryPlan(driver().dialect, lines)
 
     if not queries:
@@ -221,7 +240,7 @@ def _reading_tools(server: DomainServer, driver: _Connector, settings: Settings)
 
     @server.tool(retry="safe", title="Run a named query")
     async def run_query(
-        name: str, parameters: Given | None = None, limit: Most | None = None, cursor: str | None = None
+        name: Name, parameters: Given | None = None, limit: Most | None = None, cursor: Cursor = None
     ) -> model.Rows:
         """Run a prepared query by its name."""
         return await _read(driver, settings, _prepared(queries, name).statement, parameters or {}, limit, cursor)
@@ -229,9 +248,7 @@ def _reading_tools(server: DomainServer, driver: _Connector, settings: Settings)
 
 def _writing_tools(server: DomainServer, driver: _Connector, settings: Settings) -> None:
     @server.tool(retry="keyed", destructive=True, title="Execute")
-    async def execute(
-        sql: Sql, parameters: Given | None = None, idempotency_key: Idempotency | None = None
-    ) -> model.Executed:
+    async def execute(sql: Sql, parameters: Given | None = None, idempotency_key: Idempotency = None) -> model.Executed:
         """Run one statement that changes data or schema, as a transaction of its own; RETURNING gives rows."""
         written = await _write(driver, settings, "execute", [(sql, parameters or {})], idempotency_key)
         effect = written.effects[0]
@@ -240,7 +257,7 @@ def _writing_tools(server: DomainServer, driver: _Connector, settings: Settings)
     @server.tool(retry="keyed", destructive=True, title="Execute a batch")
     async def execute_batch(
         statements: Annotated[list[BatchStatement], Field(min_length=1, max_length=MOST_STATEMENTS)],
-        idempotency_key: Idempotency | None = None,
+        idempotency_key: Idempotency = None,
     ) -> model.ExecutedBatch:
         """Run several statements in one transaction: all of them take effect, or none."""
         batch = [(each.sql, each.parameters) for each in statements]
@@ -256,22 +273,31 @@ async def _write(
     for number, (text, given) in enumerate(batch, start=1):
         try:
             wanted = sql.writable(text)
-            sql.check_parameters(wanted, given)
+            _check(wanted, given)
         except InvalidInput as error:
             raise InvalidInput(f"statement {number}: {error}" if len(batch) > 1 else str(error)) from None
         statements.append((wanted, given))
     stored = None
     if idempotency.checked(key) is not None and key is not None:
         stored = Key(idempotency.mark("database", tool, key), idempotency.fingerprint(batch))
-    return await driver().write(statements, key=stored, limits=settings.limits)
+    async with ticking("seconds: the database is at work"):
+        return await driver().write(statements, key=stored, limits=settings.limits)
 
 
 def _statement(text: str) -> sql.Statement:
     return sql.statement(text)
 
 
-def _check(wanted: sql.Statement, given: dict[str, Any]) -> None:
-    sql.check_parameters(wanted, given)
+def _check(wanted: sql.Statement, given: Parameters) -> None:
+    sql.check_parameters(wanted, dict(given))
+    text = json.dumps([wanted.text, given], ensure_ascii=False)
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise InvalidInput("sql or a parameter holds half a character (a lone surrogate).") from None
+    if len(text) - len(wanted.text) > MOST_GIVEN:
+        raise TooLarge(f"the parameters are over {MOST_GIVEN:,} characters; nothing was sent.")
 
 
 def _prepared(queries: Mapping[str, named.Prepared], name: str) -> named.Prepared:
@@ -296,29 +322,26 @@ def _named(queries: Mapping[str, named.Prepared]) -> model.NamedQueries:
 
 
 def _resources(server: DomainServer, driver: _Connector, settings: Settings) -> None:
-    json_type = "application/json"
-
-    @server.resource("db://tables{?cursor}", name="tables", mime_type=json_type)
-    async def tables_page(cursor: str | None = None) -> str:
+    @server.resource("db://tables{?cursor}", name="tables", mime_type=JSON)
+    async def tables_page(cursor: Cursor = None) -> ResourceResult:
         """The tables and views, a page at a time."""
-        return json.dumps(asdict(await _tables(driver, "", cursor)))
+        return as_json(await _tables(driver, "", cursor))
 
-    @server.resource("db://tables/{table}", mime_type=json_type)
-    async def table(table: str) -> str:
+    @server.resource("db://tables/{table}", mime_type=JSON)
+    async def table(table: Name) -> ResourceResult:
         """A table's columns, keys and indexes; `name` or `schema.name`."""
-        return json.dumps(asdict(await _describe(driver, table, None)))
+        return as_json(await _describe(driver, table, None))
 
-    @server.resource("db://tables/{table}/rows{?cursor}", mime_type=json_type)
-    async def rows(table: str, cursor: str | None = None) -> str:
-        """A table's rows, a page at a time."""
+    @server.resource("db://tables/{table}/rows{?cursor}", mime_type=JSON)
+    async def rows(table: Name, cursor: Cursor = None) -> ResourceResult:
+        """A table's rows in the order of its primary key, a page at a time."""
         from motet_servers.database import schema
 
-        found = await driver().inspect(lambda connection: schema.find(connection, table, None))
-        wanted = sql.statement(f"select * from {schema.quoted(found)}")
-        return json.dumps(asdict(await _read(driver, settings, wanted, {}, None, cursor)))
+        wanted = sql.statement(await driver().inspect(schema.rows_of(table)))
+        return as_json(await _read(driver, settings, wanted, {}, None, cursor))
 
-    @server.resource("db://queries/{name}{?cursor}", mime_type=json_type)
-    async def named_rows(name: str, cursor: str | None = None) -> str:
+    @server.resource("db://queries/{name}{?cursor}", mime_type=JSON)
+    async def named_rows(name: Name, cursor: Cursor = None) -> ResourceResult:
         """The rows of a named query that has no parameters."""
         prepared = _prepared(settings.queries, name)
-        return json.dumps(asdict(await _read(driver, settings, prepared.statement, {}, None, cursor)))
+        return as_json(await _read(driver, settings, prepared.statement, {}, None, cursor))

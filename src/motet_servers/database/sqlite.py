@@ -1,8 +1,9 @@
 """SQLite: the file is opened read-only, and two more locks hold a reading connection.
 
 The locks: `mode=ro`, `PRAGMA query_only`, and an authorizer that refuses everything but reading. Writing connections
-may not attach files, change pragmas or load code. Statements run in a thread; a deadline or a cancelled call interrupts
-them (`sqlite3_interrupt`).
+may not attach files, change pragmas or load code. Each call has a connection and a thread of its own, in which SQLite
+asks every few thousand steps whether the call is over (`sqlite3_progress_handler`): a deadline or a cancelled call
+ends the statement wherever it is, and what it had begun is rolled back.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -19,17 +21,21 @@ from urllib.parse import quote
 
 import aiosqlite
 from sqlalchemy import Connection, NullPool
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from motet_servers.database.driver import KEY_TABLE, Key, Parameters, Written
-from motet_servers.database.limits import Collector, Limits
+from motet_servers.database.driver import INSPECT_WITHIN, KEY_TABLE, Key, Parameters, Written
+from motet_servers.database.limits import Collector, Limits, plan
 from motet_servers.database.model import Effect, Rows
 from motet_servers.database.sql import Statement
 from motet_servers.database.values import for_sqlite
 from motet_servers.kit.errors import Conflict, DomainError, InvalidInput, Refused, TooLarge, Unavailable
+from motet_servers.kit.threads import Stop, in_thread
 
 T = TypeVar("T")
 CHUNK = 200
+STEPS = 10_000
+"""Instructions of SQLite's machine between two looks whether the call is over: under a millisecond."""
 BUSY = 5.0
 """Seconds to wait for another writer."""
 LONGEST_VALUE = 64 << 20
@@ -104,102 +110,116 @@ class SqliteDriver:
     def __init__(self, path: Path, *, busy: float = BUSY) -> None:
         """The file; another writer is waited for `busy` seconds."""
         self._path = path
-        uri = "file:" + quote(str(path.absolute()))
-        self._reading = _engine(uri + "?mode=ro", ReadingConnection, busy)
-        self._writing = _engine(uri + "?mode=rw", WritingConnection, busy)
+        self._busy = busy
+        self._uri = "file:" + quote(str(path.absolute()))
+        self._inspecting = _engine(f"{self._uri}?mode=ro", busy)
 
     async def read(self, wanted: Statement, parameters: Parameters, *, skip: int, limits: Limits) -> Rows:
-        async with (
-            self._connected(self._reading, limits) as connection,
-            await connection.execute(wanted.text, _bound(parameters)) as cursor,
-        ):
-            return await _rows(cursor, skip, limits)
+        def work(connection: sqlite3.Connection) -> Rows:
+            taking = _Taking(skip, limits)
+            connection.row_factory = taking
+            with closing(connection.execute(wanted.text, _bound(parameters))) as cursor:
+                if cursor.description is None:
+                    raise InvalidInput("this statement gives no rows; query is for reading.")
+                with suppress(_Full):
+                    while cursor.fetchmany(CHUNK):
+                        """Each row is taken as it comes."""
+                return taking.rows(cursor)
+
+        return await self._work(work, limits, mode="ro")
 
     async def explain(self, wanted: Statement, parameters: Parameters, *, analyze: bool, limits: Limits) -> list[str]:
         if analyze:
             raise InvalidInput("SQLite has no EXPLAIN ANALYZE; leave analyze out.")
-        async with (
-            self._connected(self._reading, limits) as connection,
-            await connection.execute(f"EXPLAIN QUERY PLAN {wanted.text}", _bound(parameters)) as cursor,
-        ):
-            steps = list(await cursor.fetchall())
-        depth: dict[int, int] = {0: -1}
-        lines: list[str] = []
-        for number, parent, _, detail in steps:
-            depth[number] = depth.get(parent, -1) + 1
-            lines.append("  " * depth[number] + detail)
-        return lines
+
+        def work(connection: sqlite3.Connection) -> list[str]:
+            depth: dict[int, int] = {0: -1}
+            lines: list[str] = []
+            for number, parent, _, detail in connection.execute(
+                f"EXPLAIN QUERY PLAN {wanted.text}", _bound(parameters)
+            ):
+                depth[number] = depth.get(parent, -1) + 1
+                lines.append("  " * depth[number] + detail)
+            return plan(lines, limits)
+
+        return await self._work(work, limits, mode="ro")
 
     async def write(self, batch: Sequence[tuple[Statement, Parameters]], *, key: Key | None, limits: Limits) -> Written:
-        async with self._connected(self._writing, limits) as connection:
-            await connection.execute("BEGIN IMMEDIATE")
+        def work(connection: sqlite3.Connection) -> Written:
+            connection.execute("BEGIN IMMEDIATE")
             try:
-                remembered = None if key is None else await self._remembered(connection, key)
+                remembered = None if key is None else _remembered(connection, key)
                 if remembered is not None:
                     return Written(remembered, repeated=True)
-                await connection.set_authorizer(may_write)
-                effects = [await _effect(connection, wanted, given, limits) for wanted, given in batch]
-                await connection.set_authorizer(None)
+                connection.set_authorizer(may_write)
+                effects = [_effect(connection, wanted, given, limits) for wanted, given in batch]
+                connection.set_authorizer(None)
                 if key is not None:
                     answer = json.dumps([asdict(effect) for effect in effects])
-                    await connection.execute(
+                    connection.execute(
                         f"INSERT INTO {KEY_TABLE} (mark, fingerprint, answer) VALUES (?, ?, ?)",
                         (key.mark, key.fingerprint, answer),
                     )
-                await connection.execute("COMMIT")
+                connection.execute("COMMIT")
             finally:
-                await connection.set_authorizer(None)
+                connection.set_authorizer(None)
+                connection.set_progress_handler(None, STEPS)
                 if connection.in_transaction:
-                    await connection.execute("ROLLBACK")
-        return Written(effects, repeated=False)
+                    connection.execute("ROLLBACK")
+            return Written(effects, repeated=False)
 
-    async def _remembered(self, connection: aiosqlite.Connection, key: Key) -> list[Effect] | None:
-        await connection.execute(
-            f"CREATE TABLE IF NOT EXISTS {KEY_TABLE} (mark TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, "
-            "answer TEXT NOT NULL, at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP)"
-        )
-        found = await connection.execute_fetchall(
-            f"SELECT fingerprint, answer FROM {KEY_TABLE} WHERE mark = ?",
-            (key.mark,),
-        )
-        for fingerprint, answer in found:
-            if fingerprint != key.fingerprint:
-                raise Conflict("this idempotency_key was used with another statement; take a new one.")
-            return [Effect(**effect) for effect in json.loads(answer)]
-        return None
+        return await self._work(work, limits, mode="rw")
 
     async def inspect(self, look: Callable[[Connection], T]) -> T:
-        async with self._reading.connect() as connection:
-            return await connection.run_sync(look)
+        self._there()
+        try:
+            async with asyncio.timeout(INSPECT_WITHIN), self._inspecting.connect() as connection:
+                return await connection.run_sync(look)
+        except DBAPIError as error:
+            raise explained(error.orig if isinstance(error.orig, sqlite3.Error) else sqlite3.Error(error)) from error
+        except TimeoutError:
+            raise Unavailable(f"the schema could not be read within {INSPECT_WITHIN:g} s; try again.") from None
 
     async def close(self) -> None:
-        await self._reading.dispose()
-        await self._writing.dispose()
+        await self._inspecting.dispose()
 
-    @asynccontextmanager
-    async def _connected(self, engine: AsyncEngine, limits: Limits) -> AsyncGenerator[aiosqlite.Connection]:
-        """A raw connection whose statement ends with the deadline or with the call, its errors told."""
-        if not self._path.exists():
-            raise Unavailable(f"the database file {self._path.name} does not exist.")
-        async with engine.connect() as pooled:
-            raw = (await pooled.get_raw_connection()).driver_connection
-            assert isinstance(raw, aiosqlite.Connection)
+    async def _work(self, work: Callable[[sqlite3.Connection], T], limits: Limits, *, mode: Literal["ro", "rw"]) -> T:
+        """Do it with a connection and a thread of its own, which end with the deadline or the call; errors told."""
+        self._there()
+        factory = ReadingConnection if mode == "ro" else WritingConnection
+
+        def run(stop: Stop) -> T:
+            until = time.monotonic() + limits.timeout
+            uri = f"{self._uri}?mode={mode}"
             try:
-                async with asyncio.timeout(limits.timeout):
-                    yield raw
-            except TimeoutError:
-                await raw.interrupt()
-                raise TooLarge(f"the statement took over {limits.timeout:g} s and was ended.") from None
-            except asyncio.CancelledError:
-                await raw.interrupt()
+                with closing(
+                    sqlite3.connect(uri, uri=True, factory=factory, isolation_level=None, timeout=self._busy)
+                ) as connection:
+                    connection.set_progress_handler(lambda: stop() or time.monotonic() > until, STEPS)
+                    return work(connection)
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorname == "SQLITE_INTERRUPT":
+                    raise TooLarge(f"the statement took over {limits.timeout:g} s and was ended.") from None
                 raise
-            except sqlite3.Error as error:
-                raise explained(error) from error
+
+        try:
+            return await in_thread(run)
+        except sqlite3.Error as error:
+            raise explained(error) from error
+        except OverflowError:
+            raise InvalidInput("a number is over 64 bits, more than SQLite has; give it as text.") from None
+
+    def _there(self) -> None:
+        if not self._path.exists():
+            raise Unavailable(
+                f"the database file {self._path.name} does not exist; create it (an empty file will do), "
+                "or set DATABASE_URL to where it is."
+            )
 
 
-def _engine(uri: str, factory: type[sqlite3.Connection], busy: float) -> AsyncEngine:
+def _engine(uri: str, busy: float) -> AsyncEngine:
     async def connect() -> aiosqlite.Connection:
-        return await aiosqlite.connect(uri, uri=True, factory=factory, isolation_level=None, timeout=busy)
+        return await aiosqlite.connect(uri, uri=True, factory=ReadingConnection, isolation_level=None, timeout=busy)
 
     return create_async_engine("sqlite+aiosqlite://", async_creator=connect, poolclass=NullPool)
 
@@ -208,32 +228,70 @@ def _bound(parameters: Parameters) -> dict[str, Any]:
     return {name: for_sqlite(value) for name, value in parameters.items()}
 
 
-async def _rows(cursor: aiosqlite.Cursor, skip: int, limits: Limits) -> Rows:
-    columns = _columns(cursor)
-    if not columns:
-        raise InvalidInput("this statement gives no rows; query is for reading.")
-    collector = Collector(columns, limits)
-    while chunk := list(await cursor.fetchmany(CHUNK)):
-        for row in chunk[min(skip, len(chunk)) :]:
-            if not collector.add(row):
-                return Rows(collector.columns, collector.rows, len(collector.rows), truncated=True)
-        skip = max(0, skip - len(chunk))
-    return Rows(collector.columns, collector.rows, len(collector.rows), truncated=False)
+def _remembered(connection: sqlite3.Connection, key: Key) -> list[Effect] | None:
+    """The answer of an earlier call with this key."""
+    connection.execute(
+        f"CREATE TABLE IF NOT EXISTS {KEY_TABLE} (mark TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, "
+        "answer TEXT NOT NULL, at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP)"
+    )
+    found = connection.execute(f"SELECT fingerprint, answer FROM {KEY_TABLE} WHERE mark = ?", (key.mark,)).fetchone()
+    if found is None:
+        return None
+    if found[0] != key.fingerprint:
+        raise Conflict("this idempotency_key was used with another statement; take a new one.")
+    return [Effect(**effect) for effect in json.loads(found[1])]
 
 
-def _columns(cursor: aiosqlite.Cursor) -> list[str]:
-    """The columns' names; none when it gives no rows (`description` is None then, whatever its type says)."""
-    return [column[0] for column in cursor.description or ()]
+class _Full(Exception):
+    """No more rows are wanted."""
 
 
-async def _effect(connection: aiosqlite.Connection, wanted: Statement, given: Parameters, limits: Limits) -> Effect:
-    async with await connection.execute(wanted.text, _bound(given)) as cursor:
-        if not _columns(cursor):
-            return Effect(max(cursor.rowcount, 0))
-        rows = await _rows(cursor, 0, limits)
-        while await cursor.fetchmany(CHUNK):
-            """Rows beyond the cap still have to be stepped through for the statement to finish."""
-        return Effect(max(cursor.rowcount, 0), rows.columns, rows.rows, rows.truncated)
+class _Taking:
+    """Takes rows in SQLite's own thread as they are read, so that no row is held beyond the cap.
+
+    It is what makes a row (`row_factory`). With `all_of_them`, rows beyond the cap are still stepped through, as a
+    statement that writes needs it to finish.
+    """
+
+    def __init__(self, skip: int, limits: Limits, *, all_of_them: bool = False) -> None:
+        self._skip = skip
+        self._limits = limits
+        self._all = all_of_them
+        self._collector: Collector | None = None
+
+    def __call__(self, cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> bool:
+        if self._skip:
+            self._skip -= 1
+            return True
+        if self._collector is None:
+            self._collector = Collector(_columns(cursor), self._limits)
+        if not (self._collector.truncated or self._collector.add(row)) and not self._all:
+            raise _Full
+        return True
+
+    def rows(self, cursor: sqlite3.Cursor) -> Rows:
+        """What was taken."""
+        taken = self._collector or Collector(_columns(cursor), self._limits)
+        return Rows(taken.columns, taken.rows, len(taken.rows), truncated=taken.truncated)
+
+
+def _columns(cursor: sqlite3.Cursor) -> list[str]:
+    return [column[0] for column in cursor.description]
+
+
+def _effect(connection: sqlite3.Connection, wanted: Statement, given: Parameters, limits: Limits) -> Effect:
+    taking = _Taking(0, limits, all_of_them=True)
+    connection.row_factory = taking
+    try:
+        with closing(connection.execute(wanted.text, _bound(given))) as cursor:
+            if cursor.description is None:
+                return Effect(max(cursor.rowcount, 0))
+            while cursor.fetchmany(CHUNK):
+                """Each row is taken as it comes; the statement is done when there are no more."""
+            rows = taking.rows(cursor)
+            return Effect(max(cursor.rowcount, 0), rows.columns, rows.rows, rows.truncated)
+    finally:
+        connection.row_factory = None
 
 
 def explained(error: sqlite3.Error) -> DomainError:

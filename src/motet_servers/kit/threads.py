@@ -31,14 +31,17 @@ def never() -> bool:
     return False
 
 
-async def in_thread(work: Callable[[Stop], T], counted: str) -> T:
-    """Run the work in a thread; cancelling the call makes its next `stop()` true. `counted` names the steps."""
+async def in_thread(work: Callable[[Stop], T], counted: str | None = None) -> T:
+    """Run the work in a thread; cancelling the call makes its next `stop()` true.
+
+    `counted` names the steps in the progress notes; without it there are none.
+    """
     steps = _Steps()
     task = asyncio.ensure_future(asyncio.to_thread(work, steps))
     try:
         while not task.done():
             await asyncio.wait([task], timeout=progress.TELL_EVERY)
-            if not task.done():
+            if not task.done() and counted is not None:
                 await progress.note(steps.done, None, counted)
     finally:
         steps.over = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import sqlite3
 import warnings
@@ -114,6 +115,51 @@ def pg(postgres: Any) -> Postgres:
         f"set role app; {SCHEMA} {ROWS}; grant select on all tables in schema public to reader;"
     )
     return database
+
+
+class Line:
+    """A TCP line to PostgreSQL: counts what comes back, and can be cut when a commit has been answered."""
+
+    def __init__(self, socket: str) -> None:
+        self._socket = socket
+        self.url = ""
+        self.received = 0
+        self.cut_next_commit = False
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection, for `asyncio.start_server`."""
+        far_reader, far_writer = await asyncio.open_unix_connection(self._socket)
+        committing = asyncio.Event()
+
+        async def back() -> None:
+            while data := await far_reader.read(1 << 16):
+                self.received += len(data)
+                if committing.is_set():
+                    return
+                writer.write(data)
+
+        async def forth() -> None:
+            while data := await reader.read(1 << 16):
+                if b"COMMIT" in data and self.cut_next_commit:
+                    self.cut_next_commit = False
+                    committing.set()
+                far_writer.write(data)
+
+        pumps = [asyncio.create_task(back()), asyncio.create_task(forth())]
+        await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        for pump in pumps:
+            pump.cancel()
+        writer.close()
+        far_writer.close()
+
+
+@pytest.fixture
+async def line(pg: Postgres) -> AsyncGenerator[Line]:
+    """A line to PostgreSQL for the role `app`."""
+    found = Line(f"{pg.app.partition('?host=')[2]}/.s.PGSQL.5432")
+    async with await asyncio.start_server(found.serve, "127.0.0.1", 0) as listener:
+        found.url = f"postgresql://app:app-pass@127.0.0.1:{listener.sockets[0].getsockname()[1]}/postgres"
+        yield found
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -44,11 +44,29 @@ def content(path: Path) -> bytes:
         "vacuum into '{other}'",
         "reindex",
         "analyze",
+        "update everybody set name = 'x'",
+        "insert into everybody (id, name) values (9, 'x')",
+        "select * from pragma_query_only(0)",
+        "select * from pragma_writable_schema",
+        "select * from pragma_journal_mode",
+        "create virtual table v using fts5 (x)",
+        "alter table people rename to others",
+        "explain delete from people; delete from people",
+        "begin immediate",
+        "with x as (select 1) delete from people",
+        "select readfile('/etc/passwd')",
+        "select edit('x')",
     ],
 )
 async def test_sqlite_reads_hold_against_its_own_tricks(
     sqlite_file: Path, opened: Opened, tmp_path: Path, statement: str
 ) -> None:
+    with sqlite3.connect(sqlite_file) as prepared:
+        prepared.executescript(
+            "create view everybody as select * from people; create trigger wipe instead of insert on everybody "
+            "begin delete from people; end"
+        )
+    prepared.close()
     database = await opened(Settings(url=f"sqlite:///{sqlite_file}"))
     before = content(sqlite_file)
     other = tmp_path / "other.db"
@@ -63,6 +81,8 @@ async def test_sqlite_reads_hold_against_its_own_tricks(
         "select load_extension('/tmp/evil.so')",
         "create trigger t after insert on people begin select load_extension('x'); end",
         "with x as (select 1) select * from pragma_writable_schema",
+        "select readfile('/etc/passwd')",
+        "select writefile('/tmp/motet-evil', 'x')",
     ],
 )
 async def test_sqlite_writes_do_not_reach_around_the_file(sqlite_file: Path, opened: Opened, statement: str) -> None:
@@ -140,6 +160,35 @@ TRICKS = [
     "lock table people",
     "notify x",
     "merge into people p using (select 1 as id) s on p.id = s.id when matched then delete",
+    "set session characteristics as transaction read write",
+    "set session authorization default",
+    "load 'auto_explain'",
+    "select lo_import('/etc/passwd')",
+    "select lo_unlink(1)",
+    "select pg_ls_dir('/')",
+    "select pg_read_binary_file('/etc/passwd')",
+    "explain analyze insert into people (id, name) values (9, 'x')",
+    "explain (analyze) delete from people",
+    "create temp table t as select 1",
+    "update everybody set name = 'x'",
+    "insert into everybody (id, name) values (9, 'x')",
+    "with x as (update everybody set name = 'x' returning *) select * from x",
+    "select 1) as named (c1)) as asked) as measured; delete from people; --",
+    "select 1 union all (delete from people returning id)",
+    "select $$;$$; delete from people",
+    "select E'\\''; delete from people; --'",
+    "/* /* nested */ select 1; */ delete from people",
+    "sel/**/ect 1",
+    'select U&"d\\0061t\\+000061" from people; delete from people',
+    "execute p",
+    "discard all",
+    "alter system set log_statement = 'all'",
+    "vacuum people",
+    "refresh materialized view x",
+    "checkpoint",
+    "cluster",
+    "security label on table people is 'x'",
+    "import foreign schema public from server x into public",
 ]
 
 
@@ -150,13 +199,43 @@ async def test_postgresql_reads_hold_against_its_own_tricks(pg: Pg, opened: Open
         "set role app; create sequence numbers; "
         "create procedure wipe() language sql as 'delete from people'; "
         "create function wipe_function() returns int language plpgsql volatile security definer as "
-        "'begin delete from people; return 1; end'; grant all on sequence numbers to reader;"
+        "'begin delete from people; return 1; end'; grant all on sequence numbers to reader; "
+        "create view everybody as select * from people; grant all on everybody to reader; "
+        "create function erase() returns trigger language plpgsql security definer as "
+        "'begin delete from people; return null; end'; "
+        "create trigger wipe instead of insert on everybody for each row execute function erase();"
     )
     database = await opened(Settings(url=pg.app, read_url=getattr(pg, role)))
     for statement in TRICKS:
         await database.refused("query", sql=statement)
         assert len(await database.query("select * from people")) == 2, statement
         assert content(Path("/tmp/motet-evil")) == b"", statement
+
+
+async def test_explain_runs_nothing_that_writes(pg: Pg, opened: Opened) -> None:
+    pg.sql(
+        "set role app; create function wipe_function() returns int language plpgsql volatile security definer as "
+        "'begin delete from people; return 1; end'"
+    )
+    database = await opened(Settings(url=pg.app, read_url=pg.app))
+    for statement in (
+        "insert into people (id, name) values (9, 'x')",
+        "with x as (delete from people returning *) select * from x",
+        "select wipe_function()",
+        "create table evil as select * from people",
+    ):
+        await database.refused("explain", sql=statement, analyze=True)
+    for statement in ("(analyze) delete from people", "analyze delete from people", "select 1; delete from people"):
+        await database.refused("explain", sql=statement)
+    assert len(await database.query("select * from people")) == 2
+
+
+async def test_a_role_of_its_own_for_reading_cannot_end_the_others_sessions(pg: Pg, opened: Opened) -> None:
+    database = await opened(Settings(url=pg.app, read_url=pg.reader))
+    await database("execute", sql="update people set name = name")
+    others = "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'app'"
+    assert "not allowed here" in await database.refused("query", sql=others)
+    assert await database.query("select pg_notify('x', 'y') is not null as told") == [{"told": True}], "never sent"
 
 
 async def test_what_a_query_set_for_its_session_is_gone_for_the_next(pg: Pg, opened: Opened) -> None:
@@ -244,46 +323,15 @@ async def test_a_connection_lost_in_a_write_is_an_unknown_outcome_and_its_key_se
     assert await database.query("select id from people where id = 7") == [{"id": 7}]
 
 
-async def test_an_answer_cut_after_the_commit_is_settled_by_the_same_key(pg: Pg, opened: Opened) -> None:
-    """A proxy passes the commit on, waits until PostgreSQL has answered it, and cuts the line instead of telling."""
-    directory = pg.app.partition("?host=")[2]
-    cuts = 1
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal cuts
-        far_reader, far_writer = await asyncio.open_unix_connection(f"{directory}/.s.PGSQL.5432")
-        committing = asyncio.Event()
-
-        async def back() -> None:
-            while data := await far_reader.read(1 << 16):
-                if committing.is_set():
-                    return
-                writer.write(data)
-
-        async def forth() -> None:
-            nonlocal cuts
-            while data := await reader.read(1 << 16):
-                if b"COMMIT" in data and cuts:
-                    cuts -= 1
-                    committing.set()
-                far_writer.write(data)
-
-        pumps = [asyncio.create_task(back()), asyncio.create_task(forth())]
-        await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-        for pump in pumps:
-            pump.cancel()
-        writer.close()
-        far_writer.close()
-
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as proxy:
-        port = proxy.sockets[0].getsockname()[1]
-        url = f"postgresql://app:app-pass@127.0.0.1:{port}/postgres"
-        database = await opened(Settings(url=url, read_url=pg.reader))
-        call = {"sql": "insert into people (id, name) values (8, 'once')", "idempotency_key": "cut"}
-        assert "look whether it happened" in await database.refused("execute", **call)
-        assert await database.query("select name from people where id = 8") == [{"name": "once"}], "it had happened"
-        assert (await database("execute", **call))["repeated"] is True
-        assert await database.query("select count(*) as n from people") == [{"n": 3}]
+async def test_an_answer_cut_after_the_commit_is_settled_by_the_same_key(pg: Pg, line: Any, opened: Opened) -> None:
+    """The line passes the commit on, waits until PostgreSQL has answered it, and is cut instead of telling."""
+    database = await opened(Settings(url=line.url, read_url=pg.reader))
+    call = {"sql": "insert into people (id, name) values (8, 'once')", "idempotency_key": "cut"}
+    line.cut_next_commit = True
+    assert "look whether it happened" in await database.refused("execute", **call)
+    assert await database.query("select name from people where id = 8") == [{"name": "once"}], "it had happened"
+    assert (await database("execute", **call))["repeated"] is True
+    assert await database.query("select count(*) as n from people") == [{"n": 3}]
 
 
 async def test_no_password_shows_in_any_answer(pg: Pg, opened: Opened) -> None:
