@@ -13,5 +13,6 @@ defining module; nothing is imported here, so that `--help` stays cheap.
 - `idempotency`: stable marks for idempotency keys, hidden endings that hold them, one call at a time per key
 - `paging`: opaque cursors; `progress`: progress notes that are silent outside a request; `threads`: blocking work that
   ends with its call
+- `subscriptions`: who wants to hear of which resource; `polling`: for what announces nothing, looked at now and then
 - `redaction`: exact secret values replaced in whatever is said
 """

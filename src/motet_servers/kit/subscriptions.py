@@ -7,7 +7,7 @@ connection and forgotten when it closes. What is watched is told to `on_change`,
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import mcp_types as types
@@ -34,6 +34,8 @@ class ResourceUpdates:
         self._sessions: dict[int, tuple[Connection, set[str]]] = {}
         self.on_change: Callable[[], None] = lambda: None
         """Called whenever `wanted` may have changed."""
+        self.settle: Callable[[], Awaitable[None]] = _at_once
+        """Awaited before a subscription is answered."""
         low_level.add_request_handler("subscriptions/listen", types.SubscriptionsListenRequestParams, self._on_listen)
         low_level.add_request_handler("resources/subscribe", types.SubscribeRequestParams, self._on_subscribe)
         low_level.add_request_handler("resources/unsubscribe", types.UnsubscribeRequestParams, self._on_unsubscribe)
@@ -59,6 +61,7 @@ class ResourceUpdates:
         _check_count(len(uris))
         self._add(uris)
         try:
+            await self.settle()
             return await self._listen(context, params)
         finally:
             self._remove(uris)
@@ -74,6 +77,7 @@ class ResourceUpdates:
         if uri not in uris:
             uris.add(uri)
             self._add([uri])
+            await self.settle()
         return types.EmptyResult()
 
     async def _on_unsubscribe(self, context: Context, params: types.UnsubscribeRequestParams) -> types.EmptyResult:
@@ -96,6 +100,10 @@ class ResourceUpdates:
         self._counts.subtract(uris)
         self._counts += Counter()
         self.on_change()
+
+
+async def _at_once() -> None:
+    """Nothing has to be looked at first."""
 
 
 def _check_count(count: int) -> None:
