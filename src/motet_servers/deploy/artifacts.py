@@ -10,15 +10,18 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import secrets
 import shutil
 import stat
 import tarfile
-from collections.abc import Generator
-from contextlib import contextmanager
+from dataclasses import dataclass
+from lzma import LZMAError
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from zlib import error as ZlibError  # noqa: N812 - a class like the others
 
-from motet_servers.kit.errors import InvalidInput, NotFound, Refused, TooLarge
+from motet_servers.kit.errors import InvalidInput, NotFound, Refused, TooLarge, Unavailable
+from motet_servers.kit.threads import Stop, never
 
 VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 TAR = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
@@ -63,40 +66,62 @@ def find(directory: Path, version: str) -> Path:
     raise NotFound(f"there is no release {version}; the latest ones are: {there}.")
 
 
-@contextmanager
-def staged(artifact: Path) -> Generator[Path]:
-    """The artifact as a directory to copy from, checked; a tar is unpacked to a temporary place."""
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """An artifact as a directory to copy from, looked through and measured."""
+
+    tree: Path
+    checksum: str
+    temporary: TemporaryDirectory[str] | None = None
+
+    def close(self) -> None:
+        """Remove what was unpacked."""
+        if self.temporary is not None:
+            self.temporary.cleanup()
+
+
+class Stopped(Exception):
+    """The call is over; nobody reads this."""
+
+
+def stage(artifact: Path, stop: Stop) -> Staged:
+    """The artifact, checked; a tar is unpacked to a temporary place, which is gone again when this fails."""
     if artifact.is_dir():
-        check_tree(artifact)
-        yield artifact
-        return
-    with TemporaryDirectory(prefix="motet-deploy-") as temporary:
-        directory = Path(temporary) / "release"
+        check_tree(artifact, stop)
+        return Staged(artifact, checksum(checksum_lines(artifact, stop)))
+    temporary = TemporaryDirectory(prefix="motet-deploy-")
+    try:
+        directory = Path(temporary.name) / "release"
         directory.mkdir()
-        _unpack(artifact, directory)
-        check_tree(directory)
-        yield directory
+        _unpack(artifact, directory, stop)
+        check_tree(directory, stop)
+        return Staged(directory, checksum(checksum_lines(directory, stop)), temporary)
+    except BaseException:
+        temporary.cleanup()
+        raise
 
 
-def _unpack(artifact: Path, directory: Path) -> None:
+def _unpack(artifact: Path, directory: Path, stop: Stop) -> None:
     try:
         with tarfile.open(artifact) as archive:
             size = count = 0
             for member in archive:
+                _go_on(stop)
                 size, count = size + member.size, count + 1
                 if size > MOST_BYTES or count > MOST_FILES:
                     raise TooLarge(f"{artifact.name} unpacks to over {MOST_BYTES:,} bytes or {MOST_FILES:,} files.")
                 archive.extract(member, directory, filter="data")
     except tarfile.FilterError as error:
         raise Refused(f"{artifact.name} holds an entry that would leave its directory: {error}") from None
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except (tarfile.TarError, EOFError, OSError, LZMAError, ZlibError) as error:
         raise InvalidInput(f"{artifact.name} is not a readable tar file: {error}") from None
 
 
-def check_tree(directory: Path) -> None:
+def check_tree(directory: Path, stop: Stop = never) -> None:
     """Refuses what cannot be a release: links that lead out, devices, names that tools would misread."""
     base = directory.resolve()
     for count, path in enumerate(directory.rglob("*"), start=1):
+        _go_on(stop)
         mode = path.lstat().st_mode
         shown = path.relative_to(directory)
         if "\n" in path.name or "\\" in path.name or "\r" in path.name:
@@ -109,15 +134,21 @@ def check_tree(directory: Path) -> None:
             raise TooLarge(f"the release holds over {MOST_FILES:,} files.")
 
 
-def checksum_lines(directory: Path) -> str:
+def checksum_lines(directory: Path, stop: Stop = never) -> str:
     """What `find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum` prints in the directory."""
     names = (os.fsencode(path.relative_to(directory)) for path in directory.rglob("*") if _is_file(path))
     lines: list[str] = []
     for name in sorted(b"./" + name for name in names):
+        _go_on(stop)
         with (directory / os.fsdecode(name)).open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         lines.append(f"{digest}  {os.fsdecode(name)}\n")
     return "".join(lines)
+
+
+def _go_on(stop: Stop) -> None:
+    if stop():
+        raise Stopped
 
 
 def _is_file(path: Path) -> bool:
@@ -138,6 +169,20 @@ def promised(artifact: Path, version: str) -> str | None:
     return words[0].lower() if words else None
 
 
-def copy(source: Path, destination: Path) -> None:
-    """Copy a release tree; symlinks stay symlinks."""
-    shutil.copytree(source, destination, symlinks=True)
+def copy(source: Path, destination: Path, stop: Stop) -> None:
+    """Copy a release tree: whole or not at all; symlinks stay symlinks. Stopped when the call is over."""
+
+    def one(start: str, end: str) -> str:
+        _go_on(stop)
+        return shutil.copy2(start, end)
+
+    temporary = destination.with_name(f".{destination.name}-{secrets.token_hex(4)}")
+    try:
+        shutil.copytree(source, temporary, symlinks=True, copy_function=one)
+        _go_on(stop)
+        temporary.rename(destination)
+    except OSError as error:
+        why = error.strerror or "some of its files cannot be copied"
+        raise Unavailable(f"the release cannot be put to {destination.parent.name}: {why}.") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

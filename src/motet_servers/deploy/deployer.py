@@ -18,6 +18,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Literal
 
 import anyio
@@ -42,6 +43,7 @@ from motet_servers.deploy.targets import Target
 from motet_servers.kit import idempotency
 from motet_servers.kit.errors import Conflict, DomainError, NotFound, Refused
 from motet_servers.kit.progress import note
+from motet_servers.kit.threads import Stop, in_thread
 
 LOCK_WAIT = 30.0
 TAKE_BACK = 60.0
@@ -54,8 +56,11 @@ class Here:
 
     journal: Journal
     current: str | None
+    """What is current; of an interrupted operation that is taken up again, what was when it began."""
     history: tuple[str, ...]
     services: tuple[Service, ...]
+    resumed: bool = False
+    """Is an interrupted operation taken up again?"""
 
 
 class Deployer:
@@ -76,7 +81,11 @@ class Deployer:
         async with self._operation(operation, version, key=key, arguments=[version, checksum]) as (here, begin):
             if begin.answer is not None:
                 return begin.answer
-            if here.current == version and await self.processes.running(here.current, here.services):
+            if (
+                not here.resumed
+                and here.current == version
+                and await self.processes.running(here.current, here.services)
+            ):
                 return await self._unchanged(here, begin)
             await note(1, 5, f"installing {version}")
             await begin.write()
@@ -99,8 +108,10 @@ class Deployer:
             if begin.answer is not None:
                 return begin.answer
             destination = to if to is not None else (here.history[-1] if here.history else None)
-            if here.current == destination and (
-                destination is None or await self.processes.running(here.current, here.services)
+            if (
+                not here.resumed
+                and here.current == destination
+                and (destination is None or await self.processes.running(here.current, here.services))
             ):
                 return await self._unchanged(here, begin)
             if destination is None:
@@ -168,7 +179,7 @@ class Deployer:
         digest: str | None = None
         try:
             artifact = artifacts.find(self.target.artifacts, version)
-            digest = await asyncio.to_thread(_measured, artifact, version)
+            digest = await in_thread(lambda stop: _measured(artifact, version, stop), "files looked at")
         except DomainError as error:
             problems.append(str(error))
         installed = await self.host.has(f"releases/{version}")
@@ -241,6 +252,13 @@ class Deployer:
             reason=reason,
         )
 
+    async def signature(self) -> str:
+        """Something that differs when an operation has begun or ended, or what is current is another."""
+        here = await self._here()
+        finished = [*here.journal.finished][-1:]
+        services = [service.identity for service in here.services]
+        return json.dumps([here.current, here.journal.open, finished, services, await self.host.names("releases")])
+
     # -- steps -------------------------------------------------------------------------------------------------------
 
     @asynccontextmanager
@@ -253,6 +271,10 @@ class Deployer:
         async with self.host.lock(LOCK_WAIT):
             here = await self._here()
             remembered = here.journal.answer(operation_id, fingerprint)
+            died = here.journal.interrupted(operation_id)
+            if died is not None:
+                began: str | None = died["current"]
+                here = replace(here, current=began, history=here.journal.history(began), resumed=True)
             answer = None if remembered is None else replace(Deployment(**remembered), repeated=True)
             line = journal.started(
                 operation_id, operation, requested, fingerprint=fingerprint, current=here.current, at=_now()
@@ -265,16 +287,20 @@ class Deployer:
         services = tuple(Service(**item) for item in json.loads(await self.host.read("services.json") or "[]"))
         return Here(told, current, told.history(current), services)
 
-    async def _install(self, version: str, artifact: Any, expected: str | None) -> str:
+    async def _install(self, version: str, artifact: Path, expected: str | None) -> str:
         path = f"releases/{version}"
-        with artifacts.staged(artifact) as tree:
-            digest = artifacts.checksum(await asyncio.to_thread(artifacts.checksum_lines, tree))
+        staged = await in_thread(lambda stop: artifacts.stage(artifact, stop))
+        digest = staged.checksum
+        try:
             for source, wanted in (("checksum", expected), ("its .sha256 file", artifacts.promised(artifact, version))):
                 if wanted is not None and wanted.lower() != digest:
                     raise Refused(f"release {version} has checksum {digest}, not the one in {source} ({wanted}).")
             if not await self.host.has(path):
                 await self.host.remove(_record(version))
-                await self.host.put(tree, path)
+                await self.host.put(staged.tree, path)
+        finally:
+            with anyio.move_on_after(TAKE_BACK, shield=True):
+                await asyncio.to_thread(staged.close)
         there = await self._recorded(version)
         if there != digest:
             raise Conflict(
@@ -334,8 +360,13 @@ class Deployer:
         if new is not None:
             await self.host.stop(new, grace=self.target.grace)
         await self.host.switch(here.current)
-        remaining = [service for service in here.services if await self.host.alive(service)]
-        if here.current is not None and old is not None and not remaining:
+        remaining: list[Service] = []
+        for service in here.services:  # also what an interrupted operation left running
+            if service.version != here.current:
+                await self.host.stop(service, grace=self.target.grace)
+            elif await self.host.alive(service):
+                remaining.append(service)
+        if here.current is not None and (old is not None or here.resumed) and not remaining:
             again = await self.processes.start(here.current, keep=())
             with suppress(Failed):
                 await self.processes.healthy(here.current, again)
@@ -417,13 +448,13 @@ def _record(version: str) -> str:
     return f"checksums/{version}"
 
 
-def _measured(artifact: Any, version: str) -> str:
-    with artifacts.staged(artifact) as tree:
-        digest = artifacts.checksum(artifacts.checksum_lines(tree))
+def _measured(artifact: Path, version: str, stop: Stop) -> str:
+    staged = artifacts.stage(artifact, stop)
+    staged.close()
     wanted = artifacts.promised(artifact, version)
-    if wanted is not None and wanted != digest:
-        raise Refused(f"release {version} has checksum {digest}, not the one in its .sha256 file ({wanted}).")
-    return digest
+    if wanted is not None and wanted != staged.checksum:
+        raise Refused(f"release {version} has checksum {staged.checksum}, not the one in its .sha256 file ({wanted}).")
+    return staged.checksum
 
 
 def _last(history: tuple[str, ...]) -> str | None:

@@ -5,7 +5,8 @@
 
 What is current is what the `current` link says; the journal tells how it got there: `stack` holds the versions a
 rollback would go back to, newest last. An operation that died between the two lines is seen as `interrupted`; if it had
-switched already, the version it came from is on the stack.
+switched already, the stack is what it would have left. The same key takes an interrupted operation up from where it
+began: what was current then is what its answer calls `previous`.
 """
 
 from __future__ import annotations
@@ -33,12 +34,19 @@ class Journal:
     stack: tuple[str, ...] = ()
     current: str | None = None
     """What the last finished operation left as current."""
+    open: str | None = None
+    """The id of an operation that was the last to begin and never ended."""
 
     def history(self, link: str | None) -> tuple[str, ...]:
         """The versions to go back to, newest last, given what the link says now."""
-        if link == self.current or self.current is None:
+        if link in {self.current, None} or self.current is None:
             return self.stack
-        return (*self.stack, self.current) if link is not None else self.stack
+        died_going_back = self.open is not None and self.started[self.open]["operation"] == "rollback"
+        return stack_after(self.stack, current=self.current, to=link, back=died_going_back)
+
+    def interrupted(self, operation_id: str) -> Entry | None:
+        """How this operation began, if it died and nothing happened since."""
+        return self.started[operation_id] if operation_id == self.open else None
 
     def answer(self, operation_id: str, fingerprint: str) -> dict[str, Any] | None:
         """The remembered answer of a finished operation; Conflict when its arguments were others."""
@@ -74,16 +82,19 @@ def replay(text: str) -> Journal:
     order: list[str] = []
     stack: tuple[str, ...] = ()
     current: str | None = None
+    died: str | None = None
     for entry in _entries(text.splitlines()):
         operation_id = str(entry["id"])
         if entry["event"] == "started":
             if operation_id not in started:
                 order.append(operation_id)
             started[operation_id] = entry
+            died = operation_id
         else:
             finished[operation_id] = entry
             stack, current = tuple(entry["stack"]), entry["current"]
-    return Journal(started, finished, tuple(order), stack, current)
+            died = None
+    return Journal(started, finished, tuple(order), stack, current, died)
 
 
 def _entries(lines: Iterable[str]) -> Iterable[Entry]:

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from motet_servers.deploy import artifacts
 from motet_servers.deploy.host import Ran, Reader, Service, Writer
-from motet_servers.kit.errors import InvalidInput, Unavailable
+from motet_servers.kit.errors import InvalidInput, Refused, Unavailable
+from motet_servers.kit.threads import in_thread
 
 OUTPUT_SHOWN = 4000
 PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "USER", "TMPDIR")
@@ -34,8 +35,11 @@ class LocalHost:
 
     @asynccontextmanager
     async def lock(self, wait: float) -> AsyncGenerator[None]:
-        self._root.mkdir(parents=True, exist_ok=True)
-        fd = os.open(self._root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            self._root.mkdir(parents=True, exist_ok=True)
+            fd = os.open(self._root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise Refused(f"the target's directory {self._root.name} cannot be written: {error.strerror}.") from None
         try:
             await _locked(fd, wait, self._root.name)
             yield
@@ -75,15 +79,10 @@ class LocalHost:
     async def put(self, source: Path, path: str) -> None:
         target = self._root / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}-{secrets.token_hex(4)}")
-        try:
-            await asyncio.to_thread(artifacts.copy, source, temporary)
-            temporary.rename(target)
-        finally:
-            await asyncio.to_thread(shutil.rmtree, temporary, ignore_errors=True)
+        await in_thread(lambda stop: artifacts.copy(source, target, stop))
 
     async def checksum_lines(self, path: str) -> str:
-        return await asyncio.to_thread(artifacts.checksum_lines, self._root / path)
+        return await in_thread(lambda stop: artifacts.checksum_lines(self._root / path, stop))
 
     async def remove(self, path: str) -> None:
         target = self._root / path

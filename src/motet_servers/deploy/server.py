@@ -9,7 +9,9 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import unquote
 
+from fastmcp.resources.base import ResourceResult
 from fastmcp.tools.base import ToolResult
 from pydantic import Field
 
@@ -18,18 +20,20 @@ from motet_servers.deploy.deployer import Deployer
 from motet_servers.deploy.local import LocalHost
 from motet_servers.deploy.targets import Target
 from motet_servers.kit import idempotency, paging
-from motet_servers.kit.errors import Conflict, InvalidInput, NotFound, Refused
-from motet_servers.kit.server import DomainServer
+from motet_servers.kit.arguments import Cursor, Key
+from motet_servers.kit.errors import Conflict, DomainError, InvalidInput, NotFound, Refused
+from motet_servers.kit.polling import Poller
+from motet_servers.kit.server import JSON, DomainServer, as_json
 from motet_servers.kit.settings import SettingsError, Values
 
-Env = Annotated[str, Field(description="The target, such as `staging`; see `list_targets`.")]
-Version = Annotated[str, Field(description="A release, such as `v2.1.0`; see `list_releases`.", max_length=100)]
+Env = Annotated[str, Field(max_length=63, description="The target, such as `staging`; see `list_targets`.")]
+Version = Annotated[
+    str, Field(min_length=1, max_length=100, description="A release, such as `v2.1.0`; see `list_releases`.")
+]
+LOOK_EVERY = 10.0
+"""Seconds between looks at targets that somebody subscribed to."""
 Lookup = Callable[[str], Deployer]
 Checksum = Annotated[str, Field(description="SHA-256 the release must have (see `plan`).", pattern="^[0-9a-fA-F]{64}$")]
-Key = Annotated[
-    str,
-    Field(description="Repeating a call with the same key has one effect and gives the same answer.", max_length=255),
-]
 
 
 def build(values: Values, arguments: list[str]) -> DomainServer:
@@ -56,10 +60,11 @@ def deploy_server(configured: Mapping[str, Target], *, passphrase: str = "") -> 
     @asynccontextmanager
     async def serving(_: DomainServer) -> AsyncGenerator[None]:
         try:
-            yield
+            async with poller:
+                yield
         finally:
-            for deployer in deployers.values():
-                await deployer.host.close()
+            for each in deployers.values():
+                await each.host.close()
 
     server = DomainServer(
         "deploy-mcp-server",
@@ -77,8 +82,12 @@ def deploy_server(configured: Mapping[str, Target], *, passphrase: str = "") -> 
             raise NotFound(f"there is no target {env!r}; the targets are: {', '.join(sorted(deployers))}.")
         return deployers[env]
 
+    async def look(wanted: frozenset[str]) -> dict[str, str]:
+        return await _signatures(deployers, wanted)
+
+    poller = Poller(server.resource_updates(), look, every=LOOK_EVERY)
     _looking_tools(server, deployers, deployer)
-    _changing_tools(server, deployer)
+    _changing_tools(server, deployer, poller.nudge)
     _resources(server, deployers, deployer)
     return server
 
@@ -124,16 +133,16 @@ def _looking_tools(server: DomainServer, deployers: Mapping[str, Deployer], depl
 
     @server.tool(retry="safe", title="Show history")
     async def history(
-        env: Env, limit: Annotated[int, Field(ge=1, le=200)] = 20, cursor: str | None = None
+        env: Env, limit: Annotated[int, Field(ge=1, le=200)] = 20, cursor: Cursor = None
     ) -> model.History:
         """Past deployments and rollbacks of a target, newest first."""
         return await _history(deployer(env), limit, cursor)
 
 
-def _changing_tools(server: DomainServer, deployer: Lookup) -> None:
+def _changing_tools(server: DomainServer, deployer: Lookup, changed: Callable[[], None]) -> None:
     @server.tool(retry="keyed", destructive=True, title="Deploy a release")
     async def deploy(
-        version: Version, env: Env, checksum: Checksum | None = None, idempotency_key: Key | None = None
+        version: Version, env: Env, checksum: Checksum | None = None, idempotency_key: Key = None
     ) -> model.Deployment:
         """Put a release on a target, start it and check its health; when it is not well, the former one is put back.
 
@@ -143,13 +152,16 @@ def _changing_tools(server: DomainServer, deployer: Lookup) -> None:
         artifacts.checked_version(version)
         await _allowed(deployer, env, version)
         answer = await deployer(env).deploy(version, checksum=checksum, key=key)
+        changed()
         return told(answer, failed=answer.status == "failed")
 
     @server.tool(retry="keyed", destructive=True, title="Promote")
     async def promote(
         env: Env,
-        from_env: Annotated[str | None, Field(description="Left out: the target's own `promote_from`.")] = None,
-        idempotency_key: Key | None = None,
+        from_env: Annotated[
+            str | None, Field(max_length=63, description="Left out: the target's own `promote_from`.")
+        ] = None,
+        idempotency_key: Key = None,
     ) -> model.Deployment:
         """Deploy what is current and healthy on one target to another."""
         key = idempotency.checked(idempotency_key)
@@ -163,30 +175,39 @@ def _changing_tools(server: DomainServer, deployer: Lookup) -> None:
             raise Conflict(f"{source} is not healthy ({there.reason}); only what works there is promoted.")
         await _allowed(deployer, env, there.version)
         answer = await deployer(env).deploy(there.version, checksum=None, key=key, operation="promote")
+        changed()
         return told(answer, failed=answer.status == "failed")
 
     @server.tool(retry="keyed", destructive=True, title="Roll back")
     async def rollback(
         env: Env,
-        to: Annotated[str | None, Field(description="Left out: the previous version; none: withdraw.")] = None,
-        idempotency_key: Key | None = None,
+        to: Annotated[
+            str | None,
+            Field(min_length=1, max_length=100, description="Left out: the previous version; none: withdraw."),
+        ] = None,
+        idempotency_key: Key = None,
     ) -> model.Deployment:
         """Go back to an earlier version; when there is none (the first deployment), the target is withdrawn."""
         key = idempotency.checked(idempotency_key)
         answer = await deployer(env).rollback(to, key=key)
+        changed()
         return told(answer, failed=answer.status == "failed")
 
     @server.tool(retry="safe", read_only=False, idempotent=True, destructive=True, title="Stop")
     async def stop(env: Env) -> model.Stopped:
         """End a target's process. Its release stays current; deploying it again starts it."""
-        return await deployer(env).stop()
+        answer = await deployer(env).stop()
+        changed()
+        return answer
 
     @server.tool(retry="safe", read_only=False, idempotent=True, destructive=True, title="Prune")
     async def prune(
-        env: Env, keep: Annotated[int | None, Field(ge=1, description="Left out: the target's `keep`.")] = None
+        env: Env, keep: Annotated[int | None, Field(ge=1, le=1000, description="Left out: the target's `keep`.")] = None
     ) -> model.Pruned:
         """Remove old releases from a target; never the current or the previous one."""
-        return await deployer(env).prune(keep)
+        answer = await deployer(env).prune(keep)
+        changed()
+        return answer
 
 
 async def _allowed(deployer: Lookup, env: str, version: str) -> None:
@@ -215,24 +236,38 @@ async def _history(deployer: Deployer, limit: int, cursor: str | None) -> model.
 
 
 def _resources(server: DomainServer, deployers: Mapping[str, Deployer], deployer: Lookup) -> None:
-    json_type = "application/json"
-
-    @server.resource("deploy://targets", mime_type=json_type)
-    async def all_targets() -> str:
+    @server.resource("deploy://targets", mime_type=JSON)
+    async def all_targets() -> ResourceResult:
         """The targets, and what is deployed where."""
-        return json.dumps(asdict(await _targets(deployers)))
+        return as_json(await _targets(deployers))
 
-    @server.resource("deploy://{env}/current", mime_type=json_type)
-    async def current(env: str) -> str:
+    @server.resource("deploy://{env}/current", mime_type=JSON)
+    async def current(env: Env) -> ResourceResult:
         """What is current on a target, and whether it is well."""
-        return json.dumps(asdict(await deployer(env).check()))
+        return as_json(await deployer(env).check())
 
-    @server.resource("deploy://{env}/releases", mime_type=json_type)
-    async def releases(env: str) -> str:
+    @server.resource("deploy://{env}/releases", mime_type=JSON)
+    async def releases(env: Env) -> ResourceResult:
         """The versions that can be deployed, and those on the target."""
-        return json.dumps(asdict(await deployer(env).releases()))
+        return as_json(await deployer(env).releases())
 
-    @server.resource("deploy://{env}/history{?cursor}", mime_type=json_type)
-    async def past(env: str, cursor: str | None = None) -> str:
+    @server.resource("deploy://{env}/history{?cursor}", mime_type=JSON)
+    async def past(env: Env, cursor: Cursor = None) -> ResourceResult:
         """Past deployments and rollbacks, newest first, 50 a page."""
-        return json.dumps(asdict(await _history(deployer(env), 50, cursor)))
+        return as_json(await _history(deployer(env), 50, cursor))
+
+
+async def _signatures(deployers: Mapping[str, Deployer], wanted: frozenset[str]) -> dict[str, str]:
+    """What each address's target looks like now; all of them together for the list of targets."""
+    envs = {uri: unquote(uri.removeprefix("deploy://").partition("?")[0].partition("/")[0]) for uri in wanted}
+    seen: dict[str, str] = {}
+    for env, each in deployers.items():
+        if env in envs.values() or "targets" in envs.values():
+            try:
+                seen[env] = await each.signature()
+            except DomainError as error:
+                seen[env] = f"{error.kind}"
+    everything = json.dumps(seen, sort_keys=True)
+    return {
+        uri: everything if env == "targets" else seen[env] for uri, env in envs.items() if env in {*seen, "targets"}
+    }

@@ -35,6 +35,33 @@ IDENTITY = (
 LAUNCH = 'log=$1; shift; setsid "$@" >>"$log" 2>&1 </dev/null & echo $!'
 
 
+class _Shell:
+    """One `sh` on the host, which runs script after script."""
+
+    def __init__(self, process: asyncssh.SSHClientProcess[bytes]) -> None:
+        self._process = process
+        self._mark = secrets.token_hex(16)
+
+    async def run(self, script: str, values: tuple[str, ...], data: bytes) -> tuple[int, str]:
+        """The script's exit code and what it said (its errors only when it failed). It runs in a subshell."""
+        start = f"printf %s {shlex.quote(data.decode())} | (" if data else "("
+        end = ")" if data else ") </dev/null"
+        given = " ".join(map(shlex.quote, values))
+        told = f"code=$?; printf '\\n%s %d\\n' {self._mark} $code; printf '\\n%s\\n' {self._mark} >&2"
+        self._process.stdin.write(f"{start} set -- {given}\n{script}\n{end}\n{told}\n".encode())
+        await self._process.stdin.drain()
+        mark = f"\n{self._mark}".encode()
+        output = (await self._process.stdout.readuntil(mark)).removesuffix(mark)
+        code = int(await self._process.stdout.readline())
+        errors = (await self._process.stderr.readuntil(mark)).removesuffix(mark)
+        await self._process.stderr.readline()
+        return code, (output if code == 0 else output + errors).decode("utf-8", "surrogateescape")
+
+    def close(self) -> None:
+        """End it, with what it may be running."""
+        self._process.close()
+
+
 class SshHost:
     """Files and processes below a directory of a remote machine; one connection, made when first needed."""
 
@@ -44,6 +71,8 @@ class SshHost:
         self._passphrase = passphrase
         self._connection: asyncssh.SSHClientConnection | None = None
         self._connecting = asyncio.Lock()
+        self._shell: _Shell | None = None
+        self._turn = asyncio.Lock()
 
     @asynccontextmanager
     async def lock(self, wait: float) -> AsyncGenerator[None]:
@@ -90,7 +119,7 @@ class SshHost:
     async def put(self, source: Path, path: str) -> None:
         target = self._at(path)
         data = await asyncio.to_thread(_packed, source)
-        await self._sh(
+        await self._alone(
             'mkdir -p "$2" && tar -xf - -C "$2" && mv -T "$2" "$1" || { rm -rf "$2"; exit 1; }',
             target,
             str(PurePosixPath(target).with_name(f".{PurePosixPath(target).name}-{_nonce()}")),
@@ -98,12 +127,12 @@ class SshHost:
         )
 
     async def checksum_lines(self, path: str) -> str:
-        return await self._sh(
+        return await self._alone(
             'cd "$1" && find . -type f -print0 | LC_ALL=C sort -z | xargs -0 -r sha256sum', self._at(path)
         )
 
     async def remove(self, path: str) -> None:
-        await self._sh('rm -rf -- "$1"', self._at(path))
+        await self._alone('rm -rf -- "$1"', self._at(path))
 
     async def link(self) -> str | None:
         code, output = await self._try('readlink "$1"', self._at("current"))
@@ -131,8 +160,9 @@ class SshHost:
         return Ran(code, output[-OUTPUT_SHOWN:])
 
     async def start(self, argv: list[str], *, cwd: str, env: dict[str, str], log: str) -> tuple[int, str]:
-        await self._sh('mkdir -p "$1"', str(PurePosixPath(self._at(log)).parent))
-        output = await self._sh(f'cd "$1" && shift; {LAUNCH}', self._at(cwd), self._at(log), "env", *_pairs(env), *argv)
+        directory = str(PurePosixPath(self._at(log)).parent)
+        script = f'mkdir -p "$1" && shift && cd "$1" && shift && {{ {LAUNCH}; }}'
+        output = await self._sh(script, directory, self._at(cwd), self._at(log), "env", *_pairs(env), *argv)
         pid = int(output)
         return pid, await self._identity(pid)
 
@@ -147,7 +177,7 @@ class SshHost:
             'while [ "$n" -gt 0 ] && kill -0 -- "-$1" 2>/dev/null; do sleep 0.05; n=$((n-1)); done; '
             'kill -s KILL -- "-$1" 2>/dev/null; true'
         )
-        await self._sh(waiting, str(service.pid), str(int(grace / 0.05)))
+        await self._alone(waiting, str(service.pid), str(int(grace / 0.05)), within=grace + COMMAND_WITHIN)
 
     async def free_port(self) -> int:
         """A port of the dynamic range that refuses a connection now."""
@@ -168,6 +198,7 @@ class SshHost:
             raise ConnectionRefusedError(error.reason) from None
 
     async def close(self) -> None:
+        self._shell = None
         if self._connection is not None:
             self._connection.close()
             await self._connection.wait_closed()
@@ -185,7 +216,29 @@ class SshHost:
         return _good(*await self._try(script, *values, data=data))
 
     async def _try(self, script: str, *values: str, data: bytes = b"") -> tuple[int, str]:
-        return await self._ran(_command(script, *values), data, COMMAND_WITHIN)
+        async with self._turn:
+            try:
+                async with asyncio.timeout(COMMAND_WITHIN):
+                    shell = self._shell = self._shell or await self._opened()
+                    return await shell.run(script, values, data)
+            except BaseException as error:  # it may be in the middle of something: nothing more is told to it
+                if self._shell is not None:
+                    self._shell.close()
+                    self._shell = None
+                if isinstance(error, (asyncssh.Error, OSError, EOFError, TimeoutError)):
+                    raise self._lost(error) from error
+                raise
+
+    async def _opened(self) -> _Shell:
+        connection = await self._connected()
+        return _Shell(await connection.create_process("exec sh", encoding=None))
+
+    async def _alone(self, script: str, *values: str, data: bytes = b"", within: float = COMMAND_WITHIN) -> str:
+        """As `_sh`, in a session of its own: what may take long, or takes bytes."""
+        return _good(*await self._ran(_command(script, *values), data, within))
+
+    def _lost(self, error: BaseException) -> Unavailable:
+        return Unavailable(f"{self._ssh.host}: the connection was lost ({type(error).__name__}).")
 
     async def _ran(self, command: str, data: bytes, within: float) -> tuple[int, str]:
         connection = await self._connected()
@@ -193,7 +246,7 @@ class SshHost:
             async with asyncio.timeout(within):
                 done = await connection.run(command, input=data, encoding=None)
         except (asyncssh.Error, OSError, TimeoutError) as error:
-            raise Unavailable(f"{self._ssh.host}: the connection was lost ({type(error).__name__}).") from error
+            raise self._lost(error) from error
         output, errors = cast("bytes", done.stdout or b""), cast("bytes", done.stderr or b"")
         code = done.exit_status if done.exit_status is not None else -1
         return code, (output if code == 0 else output + errors).decode("utf-8", "surrogateescape")

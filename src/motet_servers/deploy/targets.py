@@ -60,7 +60,7 @@ class Hooks(Strict):
 class Ssh(Strict):
     """How to reach a remote target."""
 
-    host: str = Field(pattern=r"^[A-Za-z0-9_.:\[\]-]+$")
+    host: str = Field(pattern=r"^[A-Za-z0-9_.:\[\]][A-Za-z0-9_.:\[\]-]*$", max_length=255)
     port: int = Field(default=22, ge=1, le=65535)
     user: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")
     known_hosts: Path
@@ -83,7 +83,9 @@ class Target(Strict):
     health_url_port: int | None = Field(default=None, ge=1, le=65535)
     """For `service: false`: the local port at which to check."""
     hooks: Hooks = Hooks()
-    environment: dict[str, str] = Field(default_factory=dict[str, str], repr=False)
+    environment: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], str] = Field(
+        default_factory=dict[str, str], repr=False
+    )
     keep: int = Field(default=5, ge=1)
     """Releases kept by prune, beside the current and the previous one."""
     grace: float = Field(default=5.0, ge=0, le=600)
