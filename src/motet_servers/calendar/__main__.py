@@ -29,6 +29,7 @@ COMMAND = ServerCommand(
         Variable("CALENDAR_TIMEZONE", "IANA zone of times without an offset", default="UTC"),
         Variable("CALENDAR_EMAIL", "your address in invitations, if the user name is not it"),
         Variable("CALDAV_TIMEOUT", "seconds to wait for the CalDAV server", default="30"),
+        Variable("CALDAV_POLL", "seconds between looks at what somebody subscribed to", default="30"),
         Variable("CALDAV_ALLOW_HTTP", "1 allows plain http to another machine"),
     ),
 )

@@ -14,26 +14,34 @@ CalendarName = Annotated[
     ),
 ]
 Uid = Annotated[str, Field(description="UID of the item.", min_length=1, max_length=500)]
-Start = Annotated[str | None, Field(description="From when, ISO 8601. Left out: now.")]
+Time = Annotated[str, Field(max_length=64)]
+Start = Annotated[Time | None, Field(description="From when, ISO 8601. Left out: now.")]
 End = Annotated[
-    str | None, Field(description="Until when, ISO 8601; a bare date is included. Left out: 30 days after start.")
+    Time | None, Field(description="Until when, ISO 8601; a bare date is included. Left out: 30 days after start.")
 ]
 Limit = Annotated[int, Field(description="At most so many.", ge=1, le=500)]
-Cursor = Annotated[str | None, Field(description="next_cursor of the page before.")]
+Query = Annotated[
+    str | None,
+    Field(max_length=1000, description="Only events with this text in summary, description, location or attendees."),
+]
 Summary = Annotated[str, Field(description="One line.", min_length=1, max_length=1000)]
 Text = Annotated[str | None, Field(description="Longer text.", max_length=100_000)]
 Short = Annotated[str | None, Field(max_length=1000)]
 Zone = Annotated[
-    str | None, Field(description="IANA zone of times without offset, kept with the event. Left out: the server's.")
+    str | None,
+    Field(
+        max_length=100, description="IANA zone of times without offset, kept with the event. Left out: the server's."
+    ),
 ]
 Rule = Annotated[str | None, Field(description="RRULE such as FREQ=WEEKLY;BYDAY=MO;COUNT=10.", max_length=1000)]
-Mails = Annotated[list[str] | None, Field(description="Mail addresses.", max_length=200)]
-Words = Annotated[list[str] | None, Field(max_length=50)]
+Mail = Annotated[str, Field(max_length=320)]
+Mails = Annotated[list[Mail] | None, Field(description="Mail addresses.", max_length=200)]
+Words = Annotated[list[Annotated[str, Field(max_length=200)]] | None, Field(max_length=50)]
 Occurring = Annotated[
-    str | None, Field(description="`occurrence` of one event of a series: only that one. Left out: the whole series.")
+    Time | None, Field(description="`occurrence` of one event of a series: only that one. Left out: the whole series.")
 ]
-Etag = Annotated[str | None, Field(description="`etag` as you read it: refuses if somebody changed the item since.")]
-Key = Annotated[
-    str | None, Field(description="Your name for this request: a repetition with the same key creates nothing new.")
+Etag = Annotated[
+    str | None,
+    Field(max_length=1000, description="`etag` as you read it: refuses if somebody changed the item since."),
 ]
 Minutes = Annotated[int | None, Field(description="Reminder so many minutes before; 0 for none.", ge=0, le=40_320)]

@@ -12,7 +12,15 @@ from collections.abc import Sequence
 from urllib.parse import unquote, urljoin, urlsplit
 
 from motet_servers.calendar.items import Unreadable, components, parsed, text_of
-from motet_servers.calendar.multistatus import Found, about_query, error_words, read, uid_query, window_query
+from motet_servers.calendar.multistatus import (
+    Found,
+    about_query,
+    error_words,
+    read,
+    state_query,
+    uid_query,
+    window_query,
+)
 from motet_servers.calendar.store import Collection, Item
 from motet_servers.calendar.times import Window
 from motet_servers.kit.errors import Conflict, DomainError, InvalidInput, NotFound
@@ -54,6 +62,23 @@ class CalDavStore:
         if not calendars and here.href not in homes:
             calendars = [entry for entry in await self._about("", depth=1) if entry.is_calendar]
         return _named(calendars)
+
+    async def state(self, collection: Collection) -> str:
+        """The calendar's sync token or ctag; of a server that has neither, the etags of its items."""
+        for depth in (0, 1):
+            answer = await self._client.request(
+                "PROPFIND",
+                self._absolute(collection.place),
+                content=state_query(),
+                headers={**XML, "Depth": str(depth)},
+                accept=(404, 410),
+            )
+            if answer.status >= 400:
+                return ""
+            found = read(answer.content)
+            if state := next((entry.state for entry in found if entry.state), ""):
+                return state
+        return hashlib.sha256("\n".join(f"{entry.href} {entry.etag}" for entry in found).encode()).hexdigest()
 
     async def items(self, collection: Collection, component: str, window: Window) -> Sequence[Item]:
         """The items the server says touch the window."""
@@ -97,13 +122,14 @@ class CalDavStore:
         )
 
     async def replace(self, item: Item, text: str) -> Item:
-        """The item with its new text (`If-Match`)."""
+        """The item with its new text (`If-Match`). A lost answer is harmless: to say it again reads the item first."""
         try:
             answer = await self._client.request(
                 "PUT",
                 self._absolute(item.place),
                 content=text.encode(),
                 headers={**ICALENDAR, "If-Match": item.etag or "*"},
+                read_only=True,
             )
         except (Conflict, NotFound) as error:
             raise _changed_meanwhile(error) from error
@@ -113,7 +139,11 @@ class CalDavStore:
         """Was it there to delete?"""
         try:
             answer = await self._client.request(
-                "DELETE", self._absolute(item.place), headers={"If-Match": item.etag or "*"}, accept=(404, 410)
+                "DELETE",
+                self._absolute(item.place),
+                headers={"If-Match": item.etag or "*"},
+                accept=(404, 410),
+                read_only=True,
             )
         except Conflict as error:
             raise _changed_meanwhile(error) from error

@@ -3,7 +3,8 @@
 `team.ics` is the calendar "team" with all its items; a folder `team/` with one `.ics` file per item is one too (the
 layout of vdirsyncer and others). Files are replaced whole (written beside, then renamed) under a lock that other
 processes of this server respect; an etag is a hash of the item's text. Links that lead out of the folder are not
-followed.
+followed: a file is opened from the folder, step by step and never through a link, so that nothing swapped in meanwhile
+leads out either.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import fcntl
 import hashlib
 import os
 import re
-import tempfile
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+import secrets
+import stat
+from collections.abc import AsyncGenerator, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 LARGEST = 32 * 1024 * 1024
 """Bytes of one file."""
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 LOCK = ".motet-calendar.lock"
 UID = re.compile(r"^UID(?:;[^:\r\n]*)?:(.*)$", re.MULTILINE | re.IGNORECASE)
 TZID = re.compile(r"^TZID(?:;[^:\r\n]*)?:(.*)$", re.MULTILINE | re.IGNORECASE)
@@ -52,6 +55,10 @@ class FolderStore:
     async def collections(self) -> Sequence[Collection]:
         """The folder's calendars, by name."""
         return await asyncio.to_thread(self._collections)
+
+    async def state(self, collection: Collection) -> str:
+        """The names, times and sizes of the calendar's files."""
+        return await asyncio.to_thread(self._state, collection)
 
     async def items(self, collection: Collection, component: str, window: Window) -> Sequence[Item]:
         """The items that may touch the window, by a cheap look at their dates."""
@@ -101,15 +108,24 @@ class FolderStore:
                 found[name] = Collection(name, str(entry), name)
         return list(found.values())
 
+    def _state(self, collection: Collection) -> str:
+        seen: list[tuple[str, int, int, int]] = []
+        with contextlib.suppress(OSError, Refused):
+            place = self._inside(Path(collection.place))
+            for file in sorted(place.glob("*.ics")) if place.is_dir() else [place]:
+                status = file.lstat()
+                seen.append((file.name, status.st_ino, status.st_size, status.st_mtime_ns))
+        return hashlib.sha256(repr(seen).encode()).hexdigest()
+
     def _items(self, collection: Collection) -> Iterator[Item]:
         place = self._inside(Path(collection.place))
         if not place.is_dir():
-            for text in _split(_read(place)).values():
+            for text in _split(_read(self._root, place)).values():
                 yield Item(collection, str(place), _etag(text), text)
             return
         for file in sorted(place.glob("*.ics")):
             if file.is_file() and file.resolve().is_relative_to(self._root):
-                text = _read(file)
+                text = _read(self._root, file)
                 yield Item(collection, str(file), _etag(text), text)
 
     def _find(self, collection: Collection, uid: str) -> Item | None:
@@ -125,9 +141,9 @@ class FolderStore:
         place = self._inside(Path(collection.place))
         if place.is_dir():
             place = place / f"{_file_name(uid)}.ics"
-            _write(place, text)
+            _write(self._root, place, text)
         else:
-            _write(place, _merged(_read(place), uid, text))
+            _write(self._root, place, _merged(_read(self._root, place, exactly=True), uid, text))
         return Item(collection, str(place), _etag(text), text)
 
     def _change(self, item: Item, text: str | None) -> bool:
@@ -144,11 +160,12 @@ class FolderStore:
             )
         place = self._inside(Path(current.place))
         if not self._inside(Path(item.collection.place)).is_dir():
-            _write(place, _merged(_read(place), uid, text))
+            _write(self._root, place, _merged(_read(self._root, place, exactly=True), uid, text))
         elif text is None:
-            place.unlink()
+            with _told(place, "written"), _holding(self._root, place) as (folder, name):
+                os.unlink(name, dir_fd=folder)
         else:
-            _write(place, text)
+            _write(self._root, place, text)
         return True
 
     def _inside(self, place: Path) -> Path:
@@ -162,7 +179,7 @@ class FolderStore:
         """Alone among those who write here, also in other processes of this server; waits at most `PATIENCE`."""
         async with self._turn:
             try:
-                lock = (self._root / LOCK).open("w")
+                lock = os.fdopen(os.open(self._root / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+b")
             except OSError as error:
                 raise Refused(f"the calendar folder cannot be written: {error.strerror}.") from None
             with lock:
@@ -183,32 +200,68 @@ def _take(lock: int) -> bool:
     return True
 
 
-def _read(place: Path) -> str:
+@contextlib.contextmanager
+def _holding(root: Path, place: Path) -> Generator[tuple[int, str]]:
+    """The open folder that holds the file, reached without following a link, and the file's name in it."""
+    resolved = place.resolve()
+    if not resolved.is_relative_to(root):
+        raise Refused("this calendar lies outside the calendar folder.")
+    folder = os.open(root, FOLDER)
     try:
-        if place.stat().st_size > LARGEST:
+        for part in resolved.relative_to(root).parts[:-1]:
+            below = os.open(part, FOLDER | os.O_NOFOLLOW, dir_fd=folder)
+            os.close(folder)
+            folder = below
+        yield folder, resolved.name
+    finally:
+        os.close(folder)
+
+
+@contextlib.contextmanager
+def _told(place: Path, what: str) -> Generator[None]:
+    try:
+        yield
+    except OSError as error:
+        kind = NotFound if what == "read" else Refused
+        raise kind(f"{place.name} cannot be {what}: {error.strerror}.") from None
+
+
+def _read(root: Path, place: Path, *, exactly: bool = False) -> str:
+    """The file's text, "" when it is gone; `exactly`: refused when it is not UTF-8, for it would be written back."""
+    data = b""
+    with (
+        _told(place, "read"),
+        contextlib.suppress(FileNotFoundError),
+        _holding(root, place) as (folder, name),
+        os.fdopen(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder), "rb") as file,
+    ):
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise Refused(f"{place.name} is not a file.")
+        if status.st_size > LARGEST:
             raise TooLarge(f"{place.name} is over {LARGEST:,} bytes.")
-        return place.read_bytes().decode("utf-8-sig", "replace")
-    except FileNotFoundError:
-        return ""
-    except OSError as error:
-        raise NotFound(f"{place.name} cannot be read: {error.strerror}.") from None
+        data = file.read(LARGEST + 1)
+    try:
+        return data.decode("utf-8-sig", "strict" if exactly else "replace")
+    except UnicodeDecodeError:
+        raise Refused(f"{place.name} is not UTF-8, and would be damaged; nothing was written.") from None
 
 
-def _write(place: Path, text: str) -> None:
+def _write(root: Path, place: Path, text: str) -> None:
     """Whole or not at all, also when the machine stops in between."""
-    try:
-        handle, name = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=place.parent)
-    except OSError as error:
-        raise Refused(f"{place.name} cannot be written: {error.strerror}.") from None
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(place)
-    except OSError as error:
-        Path(name).unlink(missing_ok=True)
-        raise Refused(f"{place.name} cannot be written: {error.strerror}.") from None
+    temporary = f".{secrets.token_hex(8)}.tmp"
+    with _told(place, "written"), _holding(root, place) as (folder, name):
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=folder)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary, dir_fd=folder)
+            raise
 
 
 def _etag(text: str) -> str:

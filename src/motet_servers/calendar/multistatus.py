@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 DAV = "{DAV:}"
 CALDAV = "{urn:ietf:params:xml:ns:caldav}"
-NAMESPACES = 'xmlns:d="DAV:" xmlns:c="urn:ietf:params:xml:ns:caldav" xmlns:a="http://apple.com/ns/ical/"'
+NAMESPACES = (
+    'xmlns:d="DAV:" xmlns:c="urn:ietf:params:xml:ns:caldav" xmlns:a="http://apple.com/ns/ical/" '
+    'xmlns:s="http://calendarserver.org/ns/"'
+)
 HEAD = '<?xml version="1.0" encoding="utf-8"?>\n'
 ABOUT = "".join(
     f"<{name}/>"
@@ -54,12 +57,21 @@ class Found:
     homes: tuple[str, ...] = ()
     """Where the user's calendars are."""
     principal: str = ""
+    state: str = ""
+    """Its sync token or ctag."""
     missing: bool = field(default=False, repr=False)
 
 
 def about_query() -> bytes:
     """PROPFIND: what a resource is, and where the calendars are."""
     return f"{HEAD}<d:propfind {NAMESPACES}><d:prop>{ABOUT}</d:prop></d:propfind>".encode()
+
+
+def state_query() -> bytes:
+    """PROPFIND: which state a calendar is in (RFC 6578 §4; CalendarServer's ctag), and the etags of what is in it."""
+    return (
+        f"{HEAD}<d:propfind {NAMESPACES}><d:prop><d:sync-token/><s:getctag/><d:getetag/></d:prop></d:propfind>".encode()
+    )
 
 
 def window_query(component: str, window: Window) -> bytes:
@@ -129,6 +141,7 @@ def _found(response: Element) -> Found:
         components=tuple(part.get("name", "") for part in supported) if supported is not None else (),
         homes=_hrefs(by_name.get(f"{CALDAV}calendar-home-set")),
         principal=next(iter(_hrefs(by_name.get(f"{DAV}current-user-principal"))), ""),
+        state=_text(by_name.get(f"{DAV}sync-token")) or _text(by_name.get("{http://calendarserver.org/ns/}getctag")),
         missing=" 404" in response.findtext(f"{DAV}status", ""),
     )
 

@@ -10,20 +10,23 @@ from pathlib import Path
 from typing import Annotated
 
 from fastmcp.resources.base import ResourceContent, ResourceResult
-from pydantic import Field, TypeAdapter
+from pydantic import Field
 
+from motet_servers.calendar.arguments import End, Limit, Query, Start, Time, Uid
 from motet_servers.calendar.caldav import CalDavStore, explain
 from motet_servers.calendar.drafts import MAIL
 from motet_servers.calendar.folder import FolderStore
 from motet_servers.calendar.store import Store
 from motet_servers.calendar.times import zone_named
 from motet_servers.calendar.tools import CalendarTools, Habits
+from motet_servers.calendar.watching import Watch
+from motet_servers.kit.arguments import Cursor
 from motet_servers.kit.errors import InvalidInput
 from motet_servers.kit.http import ApiClient
-from motet_servers.kit.server import DomainServer
+from motet_servers.kit.polling import Poller
+from motet_servers.kit.server import JSON, DomainServer, as_json
 from motet_servers.kit.settings import SettingsError, Values
 
-JSON = "application/json"
 URIS = (
     "calendar://calendars",
     "calendar://*/events",
@@ -32,7 +35,9 @@ URIS = (
     "calendar://*/deadlines",
     "calendar://*/free-busy",
 )
-PAGE = Annotated[int, Field(ge=1, le=500)]
+Place = Annotated[str, Field(min_length=1, max_length=300)]
+FOLDER_LOOK = 1.0
+"""Seconds between looks at a folder that somebody subscribed to."""
 
 
 def build(values: Values, arguments: list[str]) -> DomainServer:
@@ -45,7 +50,8 @@ def build(values: Values, arguments: list[str]) -> DomainServer:
             "and CALENDAR_FOLDER (a folder of .ics files)."
         )
     store = _folder(Path(folder)) if folder else _caldav(values)
-    return assemble(store, _habits(values), secrets=values.secrets, local=bool(folder))
+    every = FOLDER_LOOK if folder else float(values.number("CALDAV_POLL", minimum=1, maximum=86_400))
+    return assemble(store, _habits(values), secrets=values.secrets, local=bool(folder), look_every=every)
 
 
 def assemble(
@@ -54,14 +60,19 @@ def assemble(
     *,
     secrets: tuple[str, ...] = (),
     local: bool = False,
+    look_every: float = 1.0,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> DomainServer:
-    """A calendar server on this store, which is closed with it."""
+    """A calendar server on this store, which is closed with it.
+
+    `look_every` is in seconds: how often to look whether what somebody subscribed to has changed.
+    """
 
     @asynccontextmanager
     async def lifespan(_: DomainServer) -> AsyncGenerator[None]:
         try:
-            yield
+            async with poller:
+                yield
         finally:
             await store.aclose()
 
@@ -82,6 +93,8 @@ def assemble(
         ),
     )
     tools = CalendarTools(store, habits, clock=clock)
+    poller = Poller(server.resource_updates(), Watch(store, tools.shelf).look, every=look_every)
+    tools.on_write = poller.nudge
     _register_tools(server, tools)
     _register_resources(server, tools)
     return server
@@ -101,54 +114,50 @@ def _register_resources(server: DomainServer, tools: CalendarTools) -> None:
     @server.resource("calendar://calendars", name="calendars", mime_type=JSON)
     async def calendars() -> ResourceResult:
         """All calendars."""
-        return _json(await tools.list_calendars())
+        return as_json(await tools.list_calendars())
 
     @server.resource("calendar://{calendar}/events{?start,end,query,limit,cursor}", name="events", mime_type=JSON)
     async def events(
-        calendar: str,
-        start: str | None = None,
-        end: str | None = None,
-        query: str | None = None,
-        limit: PAGE = 100,
-        cursor: str | None = None,
+        calendar: Place,
+        start: Start = None,
+        end: End = None,
+        query: Query = None,
+        limit: Limit = 100,
+        cursor: Cursor = None,
     ) -> ResourceResult:
         """A calendar's events in order, from now for 30 days unless start and end say otherwise."""
-        return _json(await tools.list_events(calendar, start, end, query, limit, cursor))
+        return as_json(await tools.list_events(calendar, start, end, query, limit, cursor))
 
     @server.resource(
         "calendar://{calendar}/deadlines{?start,end,include_completed,limit,cursor}", name="deadlines", mime_type=JSON
     )
     async def deadlines(
-        calendar: str,
-        start: str | None = None,
-        end: str | None = None,
+        calendar: Place,
+        start: Start = None,
+        end: End = None,
         include_completed: bool = False,  # noqa: FBT001, FBT002 - named in the address
-        limit: PAGE = 100,
-        cursor: str | None = None,
+        limit: Limit = 100,
+        cursor: Cursor = None,
     ) -> ResourceResult:
         """What is due in a calendar, soonest first: from 30 days ago (if still open) to 90 days ahead."""
-        return _json(await tools.list_deadlines(calendar, start, end, include_completed, limit, cursor))
+        return as_json(await tools.list_deadlines(calendar, start, end, include_completed, limit, cursor))
 
     @server.resource("calendar://{calendar}/free-busy{?start,end}", name="free-busy", mime_type=JSON)
-    async def free_busy(calendar: str, start: str = "", end: str = "") -> ResourceResult:
+    async def free_busy(calendar: Place, start: Time = "", end: Time = "") -> ResourceResult:
         """When a calendar is busy and when there is time."""
         if not (start and end):
             raise InvalidInput("say from when until when: calendar://team/free-busy?start=2026-11-24&end=2026-11-28")
-        return _json(await tools.get_free_busy(start, end, [calendar]))
+        return as_json(await tools.get_free_busy(start, end, [calendar]))
 
     @server.resource("calendar://{calendar}/events/{uid}", name="event", mime_type=JSON)
-    async def event(calendar: str, uid: str) -> ResourceResult:
+    async def event(calendar: Place, uid: Uid) -> ResourceResult:
         """One event, or one series."""
-        return _json(await tools.get_event(uid, calendar))
+        return as_json(await tools.get_event(uid, calendar))
 
     @server.resource("calendar://{calendar}/ical/{uid}", name="ical", mime_type="text/calendar")
-    async def ical(calendar: str, uid: str) -> ResourceResult:
+    async def ical(calendar: Place, uid: Uid) -> ResourceResult:
         """One item as iCalendar text, with all its occurrences' changes."""
         return ResourceResult([ResourceContent(await tools.ical(calendar, uid), mime_type="text/calendar")])
-
-
-def _json(record: object) -> ResourceResult:
-    return ResourceResult([ResourceContent(TypeAdapter(type(record)).dump_json(record).decode(), mime_type=JSON)])
 
 
 def _habits(values: Values) -> Habits:

@@ -43,6 +43,10 @@ class Store(Protocol):
         """All calendars, asked anew."""
         ...
 
+    async def state(self, collection: Collection) -> str:
+        """Something that is another when any item of the calendar is, or when it is gone."""
+        ...
+
     async def items(self, collection: Collection, component: str, window: Window) -> Sequence[Item]:
         """At least the items with such a component (VEVENT, VTODO) that may touch the window."""
         ...

@@ -5,7 +5,6 @@ They decide what to read and write; `items` and `drafts` know iCalendar, the sto
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -18,19 +17,20 @@ from pydantic import Field
 from motet_servers.calendar import drafts, items
 from motet_servers.calendar.arguments import (
     CalendarName,
-    Cursor,
     End,
     Etag,
-    Key,
     Limit,
+    Mail,
     Mails,
     Minutes,
     Occurring,
+    Query,
     Rule,
     Short,
     Start,
     Summary,
     Text,
+    Time,
     Uid,
     Words,
     Zone,
@@ -54,13 +54,17 @@ from motet_servers.calendar.shelf import Shelf
 from motet_servers.calendar.store import Collection, Item, Store
 from motet_servers.calendar.times import Moment, Window, in_zone, instant, iso, moment, window, zone_named
 from motet_servers.kit import idempotency, paging
-from motet_servers.kit.errors import Conflict, InvalidInput
+from motet_servers.kit.arguments import Cursor, Key
+from motet_servers.kit.errors import Conflict, InvalidInput, TooLarge
 from motet_servers.kit.progress import note
+from motet_servers.kit.threads import Stop, in_thread
 
 EVENTS_AHEAD = timedelta(days=30)
 DEADLINES_BACK = timedelta(days=30)
 DEADLINES_AHEAD = timedelta(days=90)
 DOMAIN = "calendar"
+MOST_LISTED = 20_000
+"""Occurrences one call looks through."""
 Record = TypeVar("Record", Event, Deadline)
 
 
@@ -83,15 +87,17 @@ class CalendarTools:
         self._store = store
         self._habits = habits
         self._clock = clock
-        self._shelf = Shelf(store, habits.default)
+        self.shelf = Shelf(store, habits.default)
+        self.on_write: Callable[[], None] = lambda: None
+        """Called when something may have been written."""
         self._keys = idempotency.KeyLocks()
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
     async def list_calendars(self) -> Calendars:
         """List the calendars that can be seen, with what each can hold."""
-        found = await self._shelf.refresh()
-        default = self._shelf.default(found)
+        found = await self.shelf.refresh()
+        default = self.shelf.default(found)
         return Calendars(
             [
                 Calendar(one.id, one.name, one.description, one.color, list(one.components), one == default)
@@ -105,15 +111,13 @@ class CalendarTools:
         calendar: CalendarName = None,
         start: Start = None,
         end: End = None,
-        query: Annotated[
-            str | None, Field(description="Only events with this text in summary, description, location or attendees.")
-        ] = None,
+        query: Query = None,
         limit: Limit = 100,
         cursor: Cursor = None,
     ) -> EventPage:
         """List events in order of their start; each occurrence of a recurring event is listed on its own."""
         span = self._window(start, end, ahead=EVENTS_AHEAD)
-        found, unreadable = await self._occurrences(await self._shelf.chosen(calendar), "VEVENT", span)
+        found, unreadable = await self._occurrences(await self.shelf.chosen(calendar), "VEVENT", span)
         records = [items.event(one) for one in found]
         if query:
             records = [record for record in records if _mentions(record, query)]
@@ -122,7 +126,7 @@ class CalendarTools:
 
     async def get_event(self, uid: Uid, calendar: CalendarName = None, occurrence: Occurring = None) -> Event:
         """Get one event by its UID: the series, or one occurrence of it."""
-        item = await self._shelf.item(uid, calendar)
+        item = await self.shelf.item(uid, calendar)
         found = self._one(item, occurrence)
         if found.component.name != "VEVENT":
             raise InvalidInput(f"{uid} is a deadline, not an event; list_deadlines shows it.")
@@ -131,15 +135,15 @@ class CalendarTools:
     async def list_deadlines(
         self,
         calendar: CalendarName = None,
-        start: Annotated[str | None, Field(description="Due from when, ISO 8601. Left out: 30 days ago.")] = None,
-        end: Annotated[str | None, Field(description="Due until when, ISO 8601. Left out: 90 days ahead.")] = None,
+        start: Annotated[Time | None, Field(description="Due from when, ISO 8601. Left out: 30 days ago.")] = None,
+        end: Annotated[Time | None, Field(description="Due until when, ISO 8601. Left out: 90 days ahead.")] = None,
         include_completed: Annotated[bool, Field(description="Also what is completed or cancelled.")] = False,  # noqa: FBT002 - callers name it, over JSON
         limit: Limit = 100,
         cursor: Cursor = None,
     ) -> DeadlinePage:
         """List what is due, soonest first: to-dos with a due time, and events in the category DEADLINE."""
         span = self._window(start, end, back=DEADLINES_BACK, ahead=DEADLINES_AHEAD)
-        chosen = await self._shelf.chosen(calendar)
+        chosen = await self.shelf.chosen(calendar)
         todos, broken = await self._occurrences(chosen, "VTODO", span)
         events, broken_too = await self._occurrences(chosen, "VEVENT", span)
         records = [
@@ -154,9 +158,12 @@ class CalendarTools:
 
     async def get_free_busy(
         self,
-        start: Annotated[str, Field(description="From when, ISO 8601.")],
-        end: Annotated[str, Field(description="Until when, ISO 8601; a bare date is included.")],
-        calendars: Annotated[list[str] | None, Field(description="Ids or names. Left out: all.", max_length=50)] = None,
+        start: Annotated[Time, Field(description="From when, ISO 8601.")],
+        end: Annotated[Time, Field(description="Until when, ISO 8601; a bare date is included.")],
+        calendars: Annotated[
+            list[Annotated[str, Field(max_length=300)]] | None,
+            Field(description="Ids or names. Left out: all.", max_length=50),
+        ] = None,
         min_free_minutes: Annotated[int, Field(description="Leave out shorter gaps.", ge=0, le=10_080)] = 0,
         time_zone: Zone = None,
     ) -> FreeBusy:
@@ -166,9 +173,9 @@ class CalendarTools:
         """
         span = self._window(start, end, zone=time_zone)
         chosen = (
-            [one for name in calendars for one in await self._shelf.chosen(name)]
+            [one for name in calendars for one in await self.shelf.chosen(name)]
             if calendars
-            else await self._shelf.chosen(None)
+            else await self.shelf.chosen(None)
         )
         found, _ = await self._occurrences(chosen, "VEVENT", span)
         zone = self._habits.zone
@@ -186,8 +193,8 @@ class CalendarTools:
     async def create_event(
         self,
         summary: Summary,
-        start: Annotated[str, Field(description="ISO 8601; a bare date makes a whole-day event.")],
-        end: Annotated[str | None, Field(description="Exclusive end. Left out: one hour, or one day.")] = None,
+        start: Annotated[Time, Field(description="ISO 8601; a bare date makes a whole-day event.")],
+        end: Annotated[Time | None, Field(description="Exclusive end. Left out: one hour, or one day.")] = None,
         calendar: CalendarName = None,
         description: Text = None,
         location: Short = None,
@@ -221,7 +228,7 @@ class CalendarTools:
     async def create_deadline(
         self,
         summary: Summary,
-        due: Annotated[str, Field(description="ISO 8601; a bare date means by the end of that day.")],
+        due: Annotated[Time, Field(description="ISO 8601; a bare date means by the end of that day.")],
         calendar: CalendarName = None,
         description: Text = None,
         time_zone: Zone = None,
@@ -254,14 +261,14 @@ class CalendarTools:
         calendar: CalendarName = None,
         occurrence: Occurring = None,
         summary: Annotated[str | None, Field(max_length=1000)] = None,
-        start: Annotated[str | None, Field(description="Without end, the event keeps its length.")] = None,
-        end: Annotated[str | None, Field(description="Exclusive end.")] = None,
+        start: Annotated[Time | None, Field(description="Without end, the event keeps its length.")] = None,
+        end: Annotated[Time | None, Field(description="Exclusive end.")] = None,
         description: Text = None,
         location: Short = None,
         time_zone: Zone = None,
         recurrence: Rule = None,
         attendees: Annotated[
-            list[str] | None,
+            list[Mail] | None,
             Field(description="All who are invited now; those who stay keep their answer.", max_length=200),
         ] = None,
         categories: Words = None,
@@ -295,7 +302,7 @@ class CalendarTools:
         uid: Uid,
         calendar: CalendarName = None,
         summary: Annotated[str | None, Field(max_length=1000)] = None,
-        due: Annotated[str | None, Field(description="New due time, ISO 8601.")] = None,
+        due: Annotated[Time | None, Field(description="New due time, ISO 8601.")] = None,
         description: Text = None,
         time_zone: Zone = None,
         status: Annotated[Literal["open", "in-process", "completed", "cancelled"] | None, Field()] = None,
@@ -326,17 +333,17 @@ class CalendarTools:
         calendar: CalendarName = None,
         occurrence: Occurring = None,
         attendee: Annotated[
-            str | None, Field(description="Who answers, by mail address. Left out: the server's user.")
+            Mail | None, Field(description="Who answers, by mail address. Left out: the server's user.")
         ] = None,
     ) -> Answered:
         """Answer an invitation. The calendar server tells the organizer if it does scheduling."""
         mail = drafts.checked_mail(attendee or self._habits.mail or "") if attendee or self._habits.mail else ""
         if not mail:
             raise InvalidInput("say who answers: argument attendee, or CALENDAR_EMAIL in the server's environment.")
-        item = await self._shelf.item(uid, calendar)
+        item = await self.shelf.item(uid, calendar)
         moment_of = self._occurrence(occurrence)
         text = drafts.answered(item, mail, response, occurrence=moment_of, zone=self._habits.zone, now=self._clock())
-        stored = item if text is None else await self._store.replace(item, text)
+        stored = item if text is None else await self._replaced(item, text)
         found = self._one(stored, occurrence)
         return Answered(
             uid=uid,
@@ -353,28 +360,30 @@ class CalendarTools:
         self, uid: Uid, calendar: CalendarName = None, occurrence: Occurring = None, expected_etag: Etag = None
     ) -> Deleted:
         """Delete an event or a deadline, a whole series, or one occurrence of a series."""
-        item = await self._shelf.find(uid, calendar)
+        item = await self.shelf.find(uid, calendar)
         if item is None:
-            where = (await self._shelf.chosen(calendar))[0].id if calendar else ""
+            where = (await self.shelf.chosen(calendar))[0].id if calendar else ""
             return Deleted(uid, where, occurrence or "", existed=False)
         _check_etag(item, expected_etag)
         if not occurrence:
-            return Deleted(uid, item.collection.id, "", existed=await self._store.delete(item))
+            existed = await self._store.delete(item)
+            self.on_write()
+            return Deleted(uid, item.collection.id, "", existed=existed)
         when = moment(occurrence, self._habits.zone, "occurrence")
         text = drafts.without(item, when, zone=self._habits.zone, now=self._clock())
         if text is not None:
-            await self._store.replace(item, text)
+            await self._replaced(item, text)
         return Deleted(uid, item.collection.id, occurrence, existed=text is not None)
 
     async def ical(self, calendar: str, uid: str) -> str:
         """The item as it is stored, as iCalendar text."""
-        return (await self._shelf.item(uid, calendar)).text
+        return (await self.shelf.item(uid, calendar)).text
 
     # -- how -----------------------------------------------------------------------------------------------------------
 
     async def _create(self, kind: str, tool: str, calendar: str | None, draft: Draft, key: str | None) -> Written:
         key = idempotency.checked(key)
-        collection = await self._shelf.target(calendar, kind)
+        collection = await self.shelf.target(calendar, kind)
         uid = f"motet-{idempotency.mark(DOMAIN, tool, key)}" if key else str(uuid.uuid4())
         fingerprint = idempotency.fingerprint([tool, collection.id, _wishes(draft)])
         noted = replace(draft, extra={drafts.REQUEST: fingerprint}) if key else draft
@@ -384,6 +393,7 @@ class CalendarTools:
         async with self._keys.hold(key):
             stored = await self._store.create(collection, uid, text)
             if stored is not None:
+                self.on_write()
                 return self._written(stored, None, changed=True)
             found = await self._store.find(collection, uid)
         if found is None:
@@ -397,7 +407,7 @@ class CalendarTools:
     async def _update(
         self, kind: str, uid: str, calendar: str | None, occurrence: str | None, draft: Draft, expected: str | None
     ) -> Written:
-        item = await self._shelf.item(uid, calendar)
+        item = await self.shelf.item(uid, calendar)
         if self._one(item, None).component.name != kind:
             raise InvalidInput(
                 f"{uid} is {'a deadline' if kind == 'VEVENT' else 'an event'}; use the other update tool."
@@ -407,7 +417,12 @@ class CalendarTools:
         if text is None:
             return self._written(item, occurrence, changed=False)
         _check_etag(item, expected)
-        return self._written(await self._store.replace(item, text), occurrence, changed=True)
+        return self._written(await self._replaced(item, text), occurrence, changed=True)
+
+    async def _replaced(self, item: Item, text: str) -> Item:
+        stored = await self._store.replace(item, text)
+        self.on_write()
+        return stored
 
     def _written(self, item: Item, occurrence: str | None, *, changed: bool) -> Written:
         found = self._one(item, occurrence)
@@ -432,10 +447,16 @@ class CalendarTools:
         for number, collection in enumerate(chosen):
             await note(number, len(chosen), collection.id)
             stored = await self._store.items(collection, kind, span)
-            new, unread = await asyncio.to_thread(_expand, stored, kind, span, self._habits.zone)
+            new, unread = await self._expanded(stored, kind, span)
             found += new
             broken += unread
+            if len(found) > MOST_LISTED:
+                raise TooLarge(f"over {MOST_LISTED:,} occurrences in this time; ask for less of it at a time.")
         return found, broken
+
+    async def _expanded(self, stored: Sequence[Item], kind: str, span: Window) -> tuple[list[Occurrence], int]:
+        zone = self._habits.zone
+        return await in_thread(lambda stop: _expand(stored, kind, span, zone, stop))
 
     def _one(self, item: Item, occurrence: str | None) -> Occurrence:
         when = self._occurrence(occurrence)
@@ -492,10 +513,14 @@ class CalendarTools:
         return page, paging.encode({"at": when(last), "uid": last.uid, "calendar": last.calendar})
 
 
-def _expand(stored: Sequence[Item], kind: str, span: Window, zone: ZoneInfo) -> tuple[list[Occurrence], int]:
+def _expand(
+    stored: Sequence[Item], kind: str, span: Window, zone: ZoneInfo, stop: Stop
+) -> tuple[list[Occurrence], int]:
     found: list[Occurrence] = []
     broken = 0
     for item in stored:
+        if stop() or len(found) > MOST_LISTED:
+            break
         try:
             found += items.occurrences(item, kind, span, zone)
         except Unreadable:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 Kind = Literal["table", "view"]
@@ -80,7 +80,7 @@ class Rows:
     row_count: int
     truncated: bool
     """Is there more? `next_cursor` goes on (the query runs again: give it an ORDER BY)."""
-    next_cursor: str | None = None
+    next_cursor: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +96,10 @@ class Effect:
     """What a statement did."""
 
     rows_affected: int
-    columns: list[str] = field(default_factory=list[str])
-    rows: list[Row] = field(default_factory=list[Row])
+    columns: list[str]
+    rows: list[Row]
     """What RETURNING gave."""
-    truncated: bool = False
+    truncated: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,7 +143,7 @@ class PostgresDriver:
             collector = Collector([column.name for column in columns], limits)
             while not collector.truncated and (chunk := await page.fetch()):
                 _collect(chunk, collector, limits)
-            return Rows(collector.columns, collector.rows, len(collector.rows), collector.truncated)
+            return Rows(collector.columns, collector.rows, len(collector.rows), collector.truncated, None)
 
     async def explain(self, wanted: Statement, parameters: Parameters, *, analyze: bool, limits: Limits) -> list[str]:
         async with self._read_only(limits) as raw:
@@ -301,7 +301,7 @@ async def _effect(raw: Raw, wanted: Statement, given: Parameters, limits: Limits
     values = _bound(prepared, wanted, given)
     if not collector.columns:
         await prepared.fetch(*values)
-        return Effect(_counted(prepared.get_statusmsg()))
+        return Effect(_counted(prepared.get_statusmsg()), [], [], truncated=False)
     count = 0
     async for row in prepared.cursor(*values, prefetch=CHUNK):
         count += 1

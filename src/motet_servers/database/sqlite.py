@@ -272,7 +272,7 @@ class _Taking:
     def rows(self, cursor: sqlite3.Cursor) -> Rows:
         """What was taken."""
         taken = self._collector or Collector(_columns(cursor), self._limits)
-        return Rows(taken.columns, taken.rows, len(taken.rows), truncated=taken.truncated)
+        return Rows(taken.columns, taken.rows, len(taken.rows), truncated=taken.truncated, next_cursor=None)
 
 
 def _columns(cursor: sqlite3.Cursor) -> list[str]:
@@ -285,7 +285,7 @@ def _effect(connection: sqlite3.Connection, wanted: Statement, given: Parameters
     try:
         with closing(connection.execute(wanted.text, _bound(given))) as cursor:
             if cursor.description is None:
-                return Effect(max(cursor.rowcount, 0))
+                return Effect(max(cursor.rowcount, 0), [], [], truncated=False)
             while cursor.fetchmany(CHUNK):
                 """Each row is taken as it comes; the statement is done when there are no more."""
             rows = taking.rows(cursor)

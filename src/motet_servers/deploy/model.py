@@ -81,7 +81,7 @@ class TargetInfo:
     version: str | None
     previous: str | None
     promote_from: str | None
-    reason: str | None = None
+    reason: str | None
     """Why it could not be looked at."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["file", "directory", "symlink", "other"]
@@ -201,4 +201,4 @@ class RootInfo:
 class Roots:
     """The roots that may be used."""
 
-    roots: list[RootInfo] = field(default_factory=list[RootInfo])
+    roots: list[RootInfo]
