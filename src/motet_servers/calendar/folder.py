@@ -123,7 +123,9 @@ class FolderStore:
             for text in _split(_read(self._root, place)).values():
                 yield Item(collection, str(place), _etag(text), text)
             return
-        for file in sorted(place.glob("*.ics")):
+        with _told(place, "read"):
+            files = sorted(place.glob("*.ics"))
+        for file in files:
             if file.is_file() and file.resolve().is_relative_to(self._root):
                 text = _read(self._root, file)
                 yield Item(collection, str(file), _etag(text), text)
@@ -142,6 +144,8 @@ class FolderStore:
         if place.is_dir():
             place = place / f"{_file_name(uid)}.ics"
             _write(self._root, place, text)
+        elif place.suffix.lower() != ".ics":
+            raise NotFound(f"the calendar {collection.id} is gone; list_calendars shows what there is.")
         else:
             _write(self._root, place, _merged(_read(self._root, place, exactly=True), uid, text))
         return Item(collection, str(place), _etag(text), text)
@@ -159,7 +163,7 @@ class FolderStore:
                 "somebody else changed this item meanwhile; nothing was written. Read it again, then decide."
             )
         place = self._inside(Path(current.place))
-        if not self._inside(Path(item.collection.place)).is_dir():
+        if place == self._inside(Path(item.collection.place)):
             _write(self._root, place, _merged(_read(self._root, place, exactly=True), uid, text))
         elif text is None:
             with _told(place, "written"), _holding(self._root, place) as (folder, name):

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+from fastmcp import Client
 from fastmcp.exceptions import ToolError
+from fault_proxy import proxied
+from mcp.client.subscriptions import ResourceUpdated, listen
 from standins import Radicale
 
 from motet_servers.calendar.__main__ import COMMAND
 from motet_servers.calendar.server import build
+from motet_servers.kit.errors import OutcomeUnknown, Unavailable
 from motet_servers.kit.server import DomainServer
 from motet_servers.kit.settings import Values
 
@@ -247,3 +253,92 @@ async def test_unknown_calendars_and_events_are_named_with_what_there_is(call: C
         await call("list_events", calendar="nope")
     with pytest.raises(ToolError, match="there is no item with the UID 'nope'"):
         await call("get_event", uid="nope")
+
+
+# What each tool says of itself, held against what it does to Radicale
+
+SERVER = calendar_server({"CALDAV_URL": "https://x.test"})
+WRITES: dict[str, dict[str, Any]] = {
+    "create_event": {"summary": "new", "start": "2026-11-26T10:00"},
+    "create_deadline": {"summary": "new", "due": "2026-11-26"},
+    "update_event": {"uid": "one", "summary": "changed"},
+    "update_deadline": {"uid": "due", "status": "completed", "summary": "done"},
+    "respond_to_event": {"uid": "one", "response": "declined"},
+    "delete_event": {"uid": "one"},
+}
+EVENT = (
+    "BEGIN:VEVENT\r\nUID:one\r\nSUMMARY:before\r\nDTSTAMP:20261101T000000Z\r\nDTSTART:20261125T100000Z\r\n"
+    "ORGANIZER:mailto:grace@example.org\r\nATTENDEE:mailto:ada@example.org\r\nEND:VEVENT\r\n"
+)
+TODO = "BEGIN:VTODO\r\nUID:due\r\nSUMMARY:due\r\nDTSTAMP:20261101T000000Z\r\nDUE:20261125T100000Z\r\nEND:VTODO\r\n"
+
+
+def facts(radicale: Radicale, calendar: str) -> set[tuple[str, str]]:
+    """The lines of every item, without the moment they were written."""
+    found: set[tuple[str, str]] = set()
+    for href in radicale.items(calendar):
+        lines = radicale.ask("GET", href).text.splitlines()
+        found |= {
+            (href, line) for line in lines if not line.startswith(("DTSTAMP", "LAST-MODIFIED", "CREATED", "PRODID"))
+        }
+    return found
+
+
+@pytest.fixture
+def filled(radicale: Radicale) -> str:
+    """A calendar with an event and a deadline."""
+    name = radicale.calendar()
+    for uid, component in (("one", EVENT), ("due", TODO)):
+        text = f"BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//x//EN\r\n{component}END:VCALENDAR\r\n"
+        assert radicale.ask("PUT", f"/ada/{name}/{uid}.ics", content=text.encode()).status_code == 201
+    return name
+
+
+@pytest.mark.parametrize("tool", list(WRITES))
+async def test_a_calendar_tool_does_to_its_server_what_its_annotations_say(
+    radicale: Radicale, filled: str, tool: str
+) -> None:
+    [said] = [each.annotations for each in await SERVER.list_tools() if each.name == tool]
+    assert said is not None
+    assert said.open_world_hint is True
+    seen = [facts(radicale, filled)]
+    for _ in "12":
+        call = Calling(calendar_server(radicale.environment()), filled)  # each as the first call of a server
+        await call(tool, **WRITES[tool])
+        seen.append(facts(radicale, filled))
+    before, once, twice = seen
+    assert once != before
+    assert (twice == once) is said.idempotent_hint
+    assert bool(before - once) is said.destructive_hint
+
+
+@pytest.mark.parametrize("tool", list(WRITES))
+async def test_a_calendar_tool_can_be_repeated_after_its_answer_was_lost(
+    radicale: Radicale, filled: str, tool: str
+) -> None:
+    key = {"idempotency_key": "k"} if tool.startswith("create") else {}
+    url = urlsplit(radicale.environment()["CALDAV_URL"])
+    assert url.hostname
+    assert url.port
+    async with proxied(url.hostname, url.port) as proxy:
+        environment = {**radicale.environment(), "CALDAV_URL": f"{proxy.url}{url.path}"}
+        call = Calling(calendar_server(environment), filled)
+        before = facts(radicale, filled)
+        proxy.arm("cut_after")
+        with pytest.raises(OutcomeUnknown if key else Unavailable):
+            await call(tool, **WRITES[tool], **key)
+        done = facts(radicale, filled)
+        assert done != before
+        answer = await call(tool, **WRITES[tool], **key)
+    assert facts(radicale, filled) == done
+    assert answer["existed" if tool == "delete_event" else "changed"] is False
+
+
+async def test_changes_by_others_are_told_to_who_subscribed(radicale: Radicale, filled: str) -> None:
+    async with Client(calendar_server({**radicale.environment(), "CALDAV_POLL": "1"})) as client:
+        wanted = [f"calendar://{filled}/events", f"calendar://{filled}/events/one"]
+        async with listen(client.session, resource_subscriptions=wanted) as stream, asyncio.timeout(30):
+            assert radicale.ask("DELETE", f"/ada/{filled}/due.ics").status_code < 300
+            assert await anext(stream) == ResourceUpdated(uri=wanted[0])
+            assert radicale.ask("DELETE", f"/ada/{filled}/one.ics").status_code < 300
+            assert {await anext(stream) for _ in "12"} == {ResourceUpdated(uri=uri) for uri in wanted}
