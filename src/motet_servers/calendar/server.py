@@ -192,6 +192,7 @@ def _caldav(values: Values) -> CalDavStore:
         auth=(username, password) if username else None,
         allow_http=allow_http,
         explain=explain,
+        secrets=values.secrets,
         timeout=float(values.number("CALDAV_TIMEOUT", minimum=1, maximum=600)),
     )
     return CalDavStore(client)
