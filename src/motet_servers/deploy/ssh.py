@@ -34,6 +34,13 @@ IDENTITY = (
 """The same words as `local.identity`."""
 LAUNCH = 'log=$1; shift; setsid "$@" >>"$log" 2>&1 </dev/null & echo $!'
 
+WATCHED = (
+    'exec 3<&0; timeout -k 5 "$@" 2>&1 </dev/null 3<&- & p=$!; '
+    '{ cat <&3; kill -s TERM "$p"; } >/dev/null 2>&1 & w=$!; '
+    'wait "$p"; c=$?; kill "$w" 2>/dev/null; exit "$c"'
+)
+"""Runs a command that ends early when our end of the session does: a cancelled hook must not go on alone."""
+
 
 class _Shell:
     """One `sh` on the host, which runs script after script."""
@@ -146,18 +153,21 @@ class SshHost:
         await self._sh('ln -sfn "$3" "$2" && mv -fT "$2" "$1"', self._at("current"), temporary, f"releases/{release}")
 
     async def run(self, argv: list[str], *, cwd: str, env: dict[str, str], within: float) -> Ran:
-        command = _command(
-            'cd "$1" && shift && exec timeout -k 5 "$@" 2>&1 </dev/null',
-            self._at(cwd),
-            f"{within:g}",
-            "env",
-            *_pairs(env),
-            *argv,
-        )
-        code, output = await self._ran(command, b"", within + COMMAND_WITHIN)
+        command = _command(f'cd "$1" && shift && {WATCHED}', self._at(cwd), f"{within:g}", "env", *_pairs(env), *argv)
+        connection = await self._connected()
+        try:
+            async with (
+                asyncio.timeout(within + COMMAND_WITHIN),
+                connection.create_process(command, encoding=None) as process,
+            ):
+                output = cast("bytes", await process.stdout.read())
+                await process.wait()
+                code = -1 if process.exit_status is None else process.exit_status
+        except (asyncssh.Error, OSError, TimeoutError) as error:
+            raise self._lost(error) from error
         if code == 124:
             return Ran(-1, f"did not end within {within:g} s")
-        return Ran(code, output[-OUTPUT_SHOWN:])
+        return Ran(code, output.decode("utf-8", "replace")[-OUTPUT_SHOWN:])
 
     async def start(self, argv: list[str], *, cwd: str, env: dict[str, str], log: str) -> tuple[int, str]:
         directory = str(PurePosixPath(self._at(log)).parent)

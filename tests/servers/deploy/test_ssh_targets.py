@@ -9,6 +9,7 @@ from typing import Any
 import asyncssh
 import pytest
 
+from motet_servers.deploy.local import identity
 from motet_servers.deploy.ssh import SshHost
 from motet_servers.deploy.targets import Ssh
 from motet_servers.kit.errors import Refused, Unavailable
@@ -59,6 +60,55 @@ async def test_values_reach_the_remote_process_as_they_are(web: Any, opened: Any
     kit = await opened(web)
     await kit.failing("deploy", version="v4.0.0", env="web")
     assert (tmp_path / "srv/it's here/releases/v4.0.0/greeting.txt").read_text() == "it's $HOME; `id`"
+
+
+async def test_a_deployment_cancelled_in_a_remote_hook_ends_the_hook(
+    ssh: Any, opened: Any, targets_file: TargetsFile, tmp_path: Path
+) -> None:
+    login = f"host: 127.0.0.1, port: {ssh['port']}, user: {ssh['user']}, known_hosts: known_hosts, key: id"
+    hook = "[sh, -c, 'echo $$ > ../../pid; sleep 600']"
+    kit = await opened(
+        targets_file(
+            f"targets: {{web: {{ssh: {{{login}}}, path: {tmp_path}/srv, service: false, hooks: {{before: {hook}}}}}}}"
+        )
+    )
+    call = asyncio.create_task(kit.client.call_tool("deploy", {"version": "v2.0.0", "env": "web"}))
+    pid = tmp_path / "srv/pid"
+    async with asyncio.timeout(30):
+        while not written(pid):
+            await kit("list_targets")
+        hooked = int(written(pid))
+        call.cancel()
+        await asyncio.wait([call])
+        while identity(hooked):
+            await kit("list_targets")
+    _, checked = await kit.failing("check", env="web")
+    assert checked["version"] is None
+
+
+def written(path: Path) -> str:
+    return path.read_text().strip() if path.exists() else ""
+
+
+async def test_a_hooks_words_and_code_come_back(
+    ssh: Any, opened: Any, targets_file: TargetsFile, tmp_path: Path
+) -> None:
+    login = f"host: 127.0.0.1, port: {ssh['port']}, user: {ssh['user']}, known_hosts: known_hosts, key: id"
+    where = f"ssh: {{{login}}}, service: false"
+    kit = await opened(
+        targets_file(
+            f"""
+targets:
+  bad: {{{where}, path: {tmp_path}/bad, hooks: {{before: [sh, -c, 'echo out; echo err >&2; exit 7']}}}}
+  slow: {{{where}, path: {tmp_path}/slow, hooks: {{before: [sleep, '600'], timeout: 0.2}}}}
+"""
+        )
+    )
+    text, _ = await kit.failing("deploy", version="v2.0.0", env="bad")
+    assert "the before hook sh failed with 7: out" in text
+    assert "err" in text
+    text, _ = await kit.failing("deploy", version="v2.0.0", env="slow")
+    assert "did not end within 0.2 s" in text
 
 
 async def test_local_and_remote_agree_on_the_checksum_and_on_a_process(web: Any, opened: Any, root: Path) -> None:
