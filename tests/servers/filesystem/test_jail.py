@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -144,11 +145,9 @@ async def test_names_and_paths_beyond_the_systems_bounds_are_refused_in_words(fi
     assert (await files("delete", path="d", recursive=True))["entries"] == 130
 
 
-@pytest.mark.parametrize("tool", ["write", "create", "delete", "move", "edit"])
-def test_no_writing_tool_is_led_out_by_swaps_all_the_while(root: Path, tool: str) -> None:
-    """One thread swaps `src` for a link out of the root and back; another writes below it."""
-    jail = Jail([(None, root)])
-    (root.parent / "app.py").write_text("secret")
+@contextmanager
+def swapped_all_the_while(root: Path) -> Generator[None]:
+    """Meanwhile a thread swaps `src` for a link out of the root and back."""
     stop = threading.Event()
 
     def swap() -> None:
@@ -157,6 +156,21 @@ def test_no_writing_tool_is_led_out_by_swaps_all_the_while(root: Path, tool: str
             (root / "src").symlink_to(root.parent)
             (root / "src").unlink()
             (root / "kept").rename(root / "src")
+
+    swapper = threading.Thread(target=swap)
+    swapper.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        swapper.join()
+
+
+@pytest.mark.parametrize("tool", ["write", "create", "delete", "move", "edit"])
+def test_no_writing_tool_is_led_out_by_swaps_all_the_while(root: Path, tool: str) -> None:
+    """One thread swaps `src` for a link out of the root and back; another writes below it."""
+    jail = Jail([(None, root)])
+    (root.parent / "app.py").write_text("secret")
 
     def act(number: int) -> None:
         place = jail.place("src/app.py")
@@ -174,16 +188,10 @@ def test_no_writing_tool_is_led_out_by_swaps_all_the_while(root: Path, tool: str
                 change = [writing.Edit("secret", "changed"), writing.Edit("42", "42")]
                 writing.edit(jail, place, change, expected_hash=None, dry_run=False, limit=1000)
 
-    swapper = threading.Thread(target=swap)
-    swapper.start()
-    try:
+    with closing(jail), swapped_all_the_while(root):
         for number in range(300):
             with suppress(DomainError):
                 act(number)
-    finally:
-        stop.set()
-        swapper.join()
-        jail.close()
     assert (root.parent / "app.py").read_text() == "secret"
     assert sorted(entry.name for entry in root.parent.iterdir()) == ["Project", "app.py", "secret.txt"]
 
@@ -224,19 +232,8 @@ def test_a_directory_swapped_all_the_while_never_leads_out(root: Path) -> None:
     """One thread swaps `src` for a link out of the root and back; another reads and writes through it."""
     jail = Jail([(None, root)])
     (root.parent / "app.py").write_text("secret")
-    stop = threading.Event()
-
-    def swap() -> None:
-        while not stop.is_set():
-            (root / "src").rename(root / "kept")
-            (root / "src").symlink_to(root.parent)
-            (root / "src").unlink()
-            (root / "kept").rename(root / "src")
-
-    swapper = threading.Thread(target=swap)
-    swapper.start()
     outcomes = set[str]()
-    try:
+    with closing(jail), swapped_all_the_while(root):
         for number in range(1000):
             try:
                 outcomes.add(reading.content(jail, jail.place("src/app.py"), limit=1000).decode())
@@ -244,9 +241,5 @@ def test_a_directory_swapped_all_the_while_never_leads_out(root: Path) -> None:
                 writing.write(jail, place, str(number).encode(), expected_hash=None, parents=False, limit=1000)
             except DomainError as error:
                 outcomes.add(type(error).__name__)
-    finally:
-        stop.set()
-        swapper.join()
-        jail.close()
     assert outcomes <= {"def main():\n    return 42\n", "Escape", "NotFound", "InvalidInput"}
     assert not (root.parent / "w.txt").exists()
