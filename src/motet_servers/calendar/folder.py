@@ -99,7 +99,7 @@ class FolderStore:
             raise NotFound(f"the calendar folder cannot be read: {error.strerror}.") from None
         found: dict[str, Collection] = {}
         for entry in entries:
-            if entry.name.startswith(".") or not entry.resolve().is_relative_to(self._root):
+            if entry.name.startswith(".") or not _within(self._root, entry):
                 continue
             if entry.is_dir():
                 found[entry.name] = Collection(entry.name, str(entry), entry.name)
@@ -110,7 +110,7 @@ class FolderStore:
 
     def _state(self, collection: Collection) -> str:
         seen: list[tuple[str, int, int, int]] = []
-        with contextlib.suppress(OSError, Refused):
+        with contextlib.suppress(OSError, Refused, NotFound):
             place = self._inside(Path(collection.place))
             for file in sorted(place.glob("*.ics")) if place.is_dir() else [place]:
                 status = file.lstat()
@@ -126,7 +126,7 @@ class FolderStore:
         with _told(place, "read"):
             files = sorted(place.glob("*.ics"))
         for file in files:
-            if file.is_file() and file.resolve().is_relative_to(self._root):
+            if file.is_file() and _within(self._root, file):
                 text = _read(self._root, file)
                 yield Item(collection, str(file), _etag(text), text)
 
@@ -173,10 +173,8 @@ class FolderStore:
         return True
 
     def _inside(self, place: Path) -> Path:
-        resolved = place.resolve()
-        if not resolved.is_relative_to(self._root):
-            raise Refused("this calendar lies outside the calendar folder.")
-        return resolved
+        with _told(place, "read"):  # what is swapped at this very moment cannot be resolved
+            return _resolved(self._root, place)
 
     @contextlib.asynccontextmanager
     async def _alone(self) -> AsyncGenerator[None]:
@@ -204,12 +202,25 @@ def _take(lock: int) -> bool:
     return True
 
 
-@contextlib.contextmanager
-def _holding(root: Path, place: Path) -> Generator[tuple[int, str]]:
-    """The open folder that holds the file, reached without following a link, and the file's name in it."""
+def _resolved(root: Path, place: Path) -> Path:
+    """Where the place really is; Refused when that is not below the root."""
     resolved = place.resolve()
     if not resolved.is_relative_to(root):
         raise Refused("this calendar lies outside the calendar folder.")
+    return resolved
+
+
+def _within(root: Path, place: Path) -> bool:
+    try:
+        return place.resolve().is_relative_to(root)
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
+def _holding(root: Path, place: Path) -> Generator[tuple[int, str]]:
+    """The open folder that holds the file, reached without following a link, and the file's name in it."""
+    resolved = _resolved(root, place)
     folder = os.open(root, FOLDER)
     try:
         for part in resolved.relative_to(root).parts[:-1]:
