@@ -36,7 +36,8 @@ import orjson
 
 from motet.calls import Call, Done, Failed, Json, Method, Outcome, ToolResult
 from motet.engine.durable import Durable
-from motet.engine.journal import LostRun, RunJournal
+from motet.engine.journal import LostRun
+from motet.engine.recording import RunJournal
 from motet.engine.report import Report
 from motet.engine.store import PostgresStore, SqliteStore, open_store
 from motet.errors import RunError, ToolError

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from fleet.fleet_kit import FLOW, Fleet
-from motet.engine import journal
+from motet.engine import owners
 from motet.engine.fleet.members import Member, stuck, who_could
 from motet.engine.journal import RunRow
 from motet.workflow.loading import load_text
@@ -243,10 +243,10 @@ def test_a_run_is_stuck_when_nothing_will_move_it() -> None:
 
 
 def test_two_containers_of_one_name_are_two_machines(monkeypatch: pytest.MonkeyPatch) -> None:
-    here = journal.this_machine()
-    monkeypatch.setattr(journal, "_pid_namespace", lambda: "another")
-    assert journal.this_machine.__wrapped__() != here
-    assert journal.this_machine.__wrapped__().partition("~")[0] == here.partition("~")[0]
+    here = owners.this_machine()
+    monkeypatch.setattr(owners, "_pid_namespace", lambda: "another")
+    assert owners.this_machine.__wrapped__() != here
+    assert owners.this_machine.__wrapped__().partition("~")[0] == here.partition("~")[0]
 
 
 async def test_a_worker_shows_its_health_and_counts_and_says_when_it_is_to_end(fleet: Fleet) -> None:

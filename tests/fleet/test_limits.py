@@ -10,7 +10,7 @@ import pytest
 from fleet.fleet_kit import Fleet
 from motet.calls import Call, Done, Failed, Outcome, ToolResult
 from motet.engine.fleet.limits import LimitedDispatch, Limits, rate
-from motet.engine.journal import alive
+from motet.engine.owners import alive
 from motet.engine.ports import Dispatch
 from motet.engine.store import Sql, open_store
 from motet.errors import RunError

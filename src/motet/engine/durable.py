@@ -14,37 +14,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 import msgspec
 
 from motet.calls import Ask, Json
 from motet.engine.clock import awake
 from motet.engine.driving import Drive
-from motet.engine.journal import LEASE, Claim, Ledger, Message, RunJournal, RunRow, forget, taken
+from motet.engine.journal import LEASE, Claim, Ledger, RunRow
+from motet.engine.leg import Keeper, Leg
 from motet.engine.memory import PARALLEL, check_inputs, new_nonce, new_run_id
+from motet.engine.owners import forget
 from motet.engine.ports import Dispatch, Now, Redact, as_it_is, wall_clock
-from motet.engine.report import Report, report_of
+from motet.engine.recording import RunJournal
+from motet.engine.report import Report
+from motet.engine.reporting import report_of
 from motet.engine.secrets import Secrets
 from motet.engine.store import Store
-from motet.errors import RunError
+from motet.errors import RunError, WorkflowError
 from motet.events import Emit, nobody
-from motet.workflow.entries import (
-    Answered,
-    Began,
-    Ended,
-    Entry,
-    ErrorInfo,
-    Finished,
-    Recovered,
-    Result,
-    Resumed,
-    Started,
-    Verdict,
-    Waiting,
-    Woke,
-)
+from motet.workflow.entries import Answered, Began, Entry, Finished, Recovered, Started, Verdict, Waiting, Woke
 from motet.workflow.loading import bundle, unbundle
 from motet.workflow.model import Workflow
 from motet.workflow.runstate import RunState
@@ -52,14 +42,10 @@ from motet.workflow.touched import servers_of
 
 VERSION = 1
 """Of the entries. A run of another version is refused with the reason, never guessed at."""
-HEAR = 0.25
-"""Seconds between looks into the inbox of a run that is being driven."""
 TOGETHER = 64
 """Runs that `resume_all` drives at once: they share commits."""
 _REMEMBERED = 64
 """Workflows that are kept loaded."""
-LATE = 300.0
-"""Seconds for which a late answer is tried to be told to a journal that cannot be reached."""
 NEAR = 60.0
 """Seconds a run waits in the foreground for a timer before it is let go."""
 
@@ -87,9 +73,7 @@ class Durable:
         self._parallel = parallel
         self._near = near
         self._workflows: dict[str, Workflow] = {}
-        self._keeper = _Keeper(self.ledger)
-        self.telling: set[asyncio.Task[None]] = set()
-        """Late answers on their way to the journal."""
+        self._keeper = Keeper(self.ledger)
 
     # -- the life of a run ----------------------------------------------------------------------------------------
 
@@ -133,9 +117,10 @@ class Durable:
         """
         claimed = awake()
         claim = await self.ledger.claim(run)
-        leg: _Leg | None = None
+        leg: Leg | None = None
         try:
-            leg = _Leg(self, claim, claimed, dispatch, ask)
+            state = replayed(self.workflow(claim.bundle), run, claim.entries)
+            leg = Leg(self._keeper, claim, claimed, state, partial(self._drive_of, dispatch, ask))
             async with self._keeper.keeping(leg):
                 await leg.go()
             return self._report(leg.state)
@@ -161,15 +146,12 @@ class Durable:
         """The runs that this object drives now."""
         return frozenset(self._keeper.legs)
 
-    async def _let_go(self, claim: Claim, leg: _Leg | None) -> None:
-        wake, status, run = None, None, claim.row.id
-        if leg is not None and not leg.state.ended:
-            parked = leg.parked and leg.state.status == "waiting"
-            wake = leg.state.wakes_at() if parked else 0.0
-            status = leg.state.status if parked else "running"
+    async def _let_go(self, claim: Claim, leg: Leg | None) -> None:
         with contextlib.suppress(RunError):  # it will be found by its owner's death, or by its lease
-            if not await self.ledger.release(run, claim.token, wake=wake, status=status):
-                await self.ledger.release(run, claim.token, wake=0.0, status=status, heard=False)
+            if leg is None:
+                await self.ledger.release(claim.row.id, claim.token, wake=None)
+            elif not leg.let and not await leg.let_go():
+                await leg.let_go(heard=False)
         forget(claim.token)
 
     def server_back(self, server: str) -> None:
@@ -261,8 +243,9 @@ class Durable:
         note: str = "",
         digest: str = "",
     ) -> None:
-        """Approve, reject, resolve or answer what waits. `digest` binds the answer to what was shown.
+        """Approve, reject, resolve or answer what waits.
 
+        The answer is bound to what is shown now; `digest`, or the first characters of it, to what was shown before.
         Raises `RunError` when that step does not wait for such an answer, or something else is shown by now.
         """
         state = await self.state(run)
@@ -279,18 +262,20 @@ class Durable:
         if verdict not in fits:
             what = f"is {unit.status}" if waiting is None else f"waits for {waiting.reason}"
             raise RunError(f"`{step}` of run {run} {what}: `{verdict}` is no answer to that")
-        if digest and waiting is not None and waiting.digest != digest:
+        shown = "" if waiting is None else waiting.digest or ""
+        if not shown.startswith(digest):
             raise RunError(f"`{step}` of run {run} shows something else by now", hint=f"motet show {run}")
         body = {"kind": "answer", "step": step, "verdict": verdict, "who": who, "data": data, "note": note}
+        body["shown"] = shown
         await self._say(run, body)
 
     async def approve(self, run: str, step: str, *, who: str = "", note: str = "", digest: str = "") -> None:
         """Say yes."""
         await self.answer(run, step, "approve", who=who, note=note, digest=digest)
 
-    async def reject(self, run: str, step: str, *, who: str = "", note: str = "") -> None:
+    async def reject(self, run: str, step: str, *, who: str = "", note: str = "", digest: str = "") -> None:
         """Say no."""
-        await self.answer(run, step, "reject", who=who, note=note)
+        await self.answer(run, step, "reject", who=who, note=note, digest=digest)
 
     async def resolve(self, run: str, step: str, verdict: Verdict, *, data: Json = None, who: str = "") -> None:
         """Say what became of an unknown outcome: `done` (with its data), `failed`, or `retry` it."""
@@ -338,18 +323,22 @@ class Durable:
         def redacted(value: Json) -> Json:
             return self._redact(secrets.shown(value))
 
-        return report_of(state, redact=redacted)
+        return report_of(state, redact=redacted if secrets.nonce else self._redact)
 
     def workflow(self, packed: str) -> Workflow:
-        """The workflow of a run, as it was when the run began. Raises `WorkflowError`."""
+        """The workflow of a run, as it was when the run began. Raises `RunError`."""
         known = self._workflows.get(packed)
         if known is None:
             if len(self._workflows) >= _REMEMBERED:
                 self._workflows.clear()
-            known = self._workflows[packed] = unbundle(msgspec.json.decode(packed))
+            try:
+                known = self._workflows[packed] = unbundle(msgspec.json.decode(packed))
+            except (msgspec.DecodeError, WorkflowError) as error:
+                message = f"the workflow that was stored with the run cannot be read: {error}"
+                raise RunError(message, hint="was it stored by another motet? go on with that one") from error
         return known
 
-    def drive_of(self, state: RunState, journal: RunJournal, dispatch: Dispatch, ask: Ask | None) -> Drive:
+    def _drive_of(self, dispatch: Dispatch, ask: Ask | None, state: RunState, journal: RunJournal) -> Drive:
         """A drive with this carrier's settings."""
         return Drive(
             state,
@@ -376,6 +365,9 @@ def _needs(servers: set[str] | None) -> str:
 def replayed(workflow: Workflow, run: str, entries: Sequence[Entry]) -> RunState:
     """The state that these entries give. Raises `RunError`."""
     began = begun(run, entries)
+    if began.digest != workflow.digest:
+        message = f"run {run}: its workflow is not the one that it began with"
+        raise RunError(message, hint=f"motet verify {run}")
     state = RunState(workflow, began, durable=True)
     for entry in entries[1:]:
         state.apply(entry)
@@ -419,194 +411,3 @@ def _kept(state: RunState, entries: Sequence[Entry], start: str) -> list[Entry]:
 
 def _step_of(key: str) -> str:
     return key.rpartition(" ")[2].split("/", 1)[0].split("[", 1)[0]
-
-
-class _Keeper:
-    """Keeps the claims of every leg of this process, and hears for them: two statements, however many there are."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self.legs: dict[str, _Leg] = {}
-        self._ledger = ledger
-        self._tasks: list[asyncio.Task[None]] = []
-
-    @asynccontextmanager
-    async def keeping(self, leg: _Leg) -> AsyncGenerator[None]:
-        """Renew its lease and listen for it, for as long as the block lasts."""
-        run = leg.claim.row.id
-        self.legs[run] = leg
-        if not self._tasks:
-            loop = asyncio.get_running_loop()
-            self._tasks = [loop.create_task(self._renew()), loop.create_task(self._listen())]
-        try:
-            yield
-        finally:
-            del self.legs[run]
-            if not self.legs:
-                tasks, self._tasks = self._tasks, []
-                for task in tasks:
-                    task.cancel()
-                await asyncio.wait(tasks)
-
-    async def _renew(self) -> None:
-        while True:
-            await asyncio.sleep(self._ledger.lease / 3)
-            asked, legs = awake(), list(self.legs.values())
-            try:
-                holding = await self._ledger.renew([leg.claim.token for leg in legs])
-            except RunError as error:
-                for leg in legs:
-                    if leg.holds_until <= awake():  # until then the run is ours, whatever the database says
-                        leg.lose(error)
-                continue
-            for leg in legs:
-                if leg.claim.token in holding:
-                    leg.holds_until = asked + self._ledger.lease
-                elif self.legs.get(leg.claim.row.id) is leg:
-                    leg.lose(taken(leg.claim.row.id))
-
-    async def _listen(self) -> None:
-        while True:
-            await asyncio.sleep(HEAR)
-            with contextlib.suppress(RunError):  # what cannot be heard now is heard later, or by the next owner
-                heard = await self._ledger.heard(list(self.legs))
-                for run, messages in heard.items():
-                    if (leg := self.legs.get(run)) is not None:
-                        await leg.hear(messages)
-
-
-class _Leg:
-    """One claim's worth of driving."""
-
-    def __init__(self, runs: Durable, claim: Claim, claimed: float, dispatch: Dispatch, ask: Ask | None) -> None:
-        self.ledger = runs.ledger
-        self.claim = claim
-        self.state = replayed(runs.workflow(claim.bundle), claim.row.id, claim.entries)
-        self.journal = RunJournal(runs.ledger, claim)
-        self.drive = runs.drive_of(self.state, self.journal, dispatch, ask)
-        self.drive.before_end = self._status
-        self.drive.late = self._late
-        self.drive.fence = self.journal.holds = lambda: awake() < self.holds_until
-        self.drive.regain = self._regain
-        self.holds_until = claimed + runs.ledger.lease
-        """Until then, by `awake()`, nobody else can have claimed it."""
-        self.parked = False
-        self._telling = runs.telling
-
-    def _status(self) -> None:
-        self.journal.status = self.state.status
-
-    async def go(self) -> None:
-        """Recover, hear, drive; again while somebody speaks."""
-        self._recover()
-        while True:
-            heard = await self.hear()
-            if self.state.ended and not heard and self._is_settled():
-                break
-            await self.drive.go()
-            if self.drive.paused or not await self.ledger.heard([self.claim.row.id]):
-                break
-        self.parked = True
-
-    def _is_settled(self) -> bool:
-        last = self.claim.entries[-1]
-        return isinstance(last, Ended)
-
-    def _recover(self) -> None:
-        """Settle what was in flight when the last owner went."""
-        for act, started in list(self.state.in_flight.values()):
-            at = max(self.drive.now(), self.state.at)
-            stopping = act.unit.node.frame.stage == "stopping"
-            if started.reads and stopping:
-                self.drive.note(Finished(at=at, key=act.key, result=Result(status="cancelled", reason="stopped")))
-            elif started.repeatable:
-                self.drive.note(Recovered(at=at, key=act.key))
-            else:
-                message = "its process ended while it was in flight"
-                error = ErrorInfo(
-                    kind="interrupted", message=message, server=started.server, sent="unknown", transient=True
-                )
-                self.drive.note(
-                    Finished(
-                        at=at, key=act.key, result=Result(status="unknown", error=error, reason=message, attempts=1)
-                    )
-                )
-
-    async def hear(self, messages: Sequence[Message] | None = None) -> bool:
-        """Apply what was said; True when something was."""
-        run = self.claim.row.id
-        if messages is None:
-            messages = (await self.ledger.heard([run])).get(run, ())
-        for message in messages:
-            refused = ""
-            try:
-                if message.id not in self.state.heard:  # else its entry is there, and only the mark was lost
-                    self._obey(message)
-                await self.journal.durable()
-            except RunError as error:
-                refused = error.message
-            await self.ledger.take(message, refused=refused)
-        return bool(messages)
-
-    def lose(self, error: RunError) -> None:
-        """The run is another process's by now."""
-        self.journal.fail(error)
-        self.drive.give_up(error)
-
-    async def _regain(self) -> None:
-        """Make sure that the run is ours. Raises `RunError`."""
-        asked = awake()
-        if self.claim.token not in await self.ledger.renew([self.claim.token]):
-            error = taken(self.claim.row.id)
-            self.lose(error)
-            raise error
-        self.holds_until = asked + self.ledger.lease
-
-    def _obey(self, message: Message) -> None:
-        body = message.body
-        at = max(self.drive.now(), self.state.at)
-        match body.get("kind"):
-            case "cancel":
-                if self.state.ended:
-                    raise RunError("the run has ended")
-                self.drive.cancel(str(body.get("who", "")), message=message.id)
-            case "resume":
-                self.journal.status = "running"
-                self.drive.note(Resumed(at=at, who=str(body.get("who", "")), message=message.id))
-            case "answer":
-                self.drive.answer(
-                    str(body["step"]),
-                    body["verdict"],
-                    who=str(body.get("who", "")),
-                    data=body.get("data"),
-                    note=str(body.get("note", "")),
-                    message=message.id,
-                )
-            case kind:
-                raise RunError(f"`{kind}` means nothing to this motet")
-
-    def tell_unwritten(self) -> None:
-        """Answers that came when the run was another's already are news for the new owner."""
-        for entry in self.journal.unwritten:
-            if isinstance(entry, Finished) and entry.result.status == "done":
-                started = self.state.find(entry.key).started
-                if started is not None and not started.repeatable:
-                    self._late(entry.key, entry.result.data)
-
-    def _late(self, key: str, data: Json) -> None:
-        """An answer that came after its call was given up."""
-        body = {"kind": "answer", "step": key, "verdict": "done", "who": "late answer", "data": data, "note": ""}
-        task = asyncio.get_running_loop().create_task(self._tell(body))
-        self._telling.add(task)
-        task.add_done_callback(self._telling.discard)
-
-    async def _tell(self, body: Json) -> None:
-        """Tell whoever drives the run, as soon as the journal can be reached again; after a while it is given up."""
-        until, pause = awake() + LATE, HEAR
-        while awake() < until:
-            try:
-                await self.ledger.tell(self.claim.row.id, self.drive.now(), body)
-            except RunError:
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, LATE / 10)
-            else:
-                return

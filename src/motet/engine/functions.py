@@ -26,7 +26,8 @@ from motet.calls import Ask, Json, Retry
 from motet.engine.driving import Drive
 from motet.engine.memory import PARALLEL, new_run_id
 from motet.engine.ports import Dispatch, MemoryJournal, Now, Redact, as_it_is, wall_clock
-from motet.engine.report import Report, report_of
+from motet.engine.report import Report
+from motet.engine.reporting import report_of
 from motet.engine.secrets import Secrets
 from motet.errors import CallError, MotetError, WorkflowError
 from motet.events import Emit, nobody

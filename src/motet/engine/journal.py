@@ -1,40 +1,28 @@
-"""The journal of a run: append-only rows, chained by hashes, written only while the run is ours.
+"""The journal: append-only rows of all runs, chained by hashes, written only by whoever claimed the run.
 
-`Ledger` is everything that is done with the rows of runs; `RunJournal` is the end that a `Drive` writes to. An owner's
-token is fresh for every claim: whoever lost a run can neither record nor, because a call that may not be repeated waits
-for its `started` to be durable, send. The chain of hashes detects accidents, not forgers.
+`Ledger` is everything that is done with these rows; `recording.RunJournal` is the end that a `Drive` writes to. An
+owner's token is fresh for every claim: whoever lost a run can neither record nor, because a call that may not be
+repeated waits for its `started` to be durable, send.
 """
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
-import os
-import socket
 import uuid
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from motet.calls import Json
-from motet.engine.store import Nothing, Rows, Sql, Store, Unreachable
+from motet.engine.chain import BLOBS, ENTRIES, inserts, read_rows
+from motet.engine.owners import alive, forget, new_token, who
+from motet.engine.store import Nothing, Sql, Store
 from motet.errors import RunError
-from motet.workflow.entries import Answered, Began, Entry, Finished, Resumed, Woke, decode, encode
+from motet.workflow.entries import Began, Entry, encode
 
-_AGAIN = 0.1
-"""Seconds until a database that was lost is tried again."""
-BLOB = 256 << 10
-"""Bytes of one entry past which it lies in the blob table, under its hash."""
-CAP = 256 << 20
-"""Bytes one run may write."""
 LEASE = 30.0
 """Seconds after which a run whose owner says nothing may be claimed by another."""
-_PROGRESS = (Finished, Answered, Woke, Resumed)
-"""Entries that show that a run does not just kill whoever drives it."""
 
 
 class LostRun(RunError):
@@ -123,11 +111,40 @@ class Claim:
     """What its workflow was made from, as JSON text."""
     entries: list[Entry]
     head: str
+    inbox: list[Message]
+    """What was said to it and not heard yet."""
 
 
-def chained(head: str, run: str, seq: int, body: str) -> str:
-    """The hash of an entry, given that of the one before."""
-    return hashlib.sha256(f"{head}\n{run}\n{seq}\n{body}".encode()).hexdigest()
+def _message(id_: object, at: float, body: object) -> Message:
+    """A message as its row has it; one that cannot be read says nothing."""
+    try:
+        return Message(str(id_), float(at), msgspec.json.decode(str(body), type=dict[str, Any]))
+    except msgspec.MsgspecError:
+        return Message(str(id_), float(at), {})
+
+
+def _busy(run: str, owner: str | None) -> Busy:
+    where = "" if owner is None else f" ({who(owner)})"
+    return Busy(f"run {run} is being driven by another process{where}")
+
+
+def _claim(run: str, token: str, lease: float, *, gone: str | None = None) -> list[Sql]:
+    """What makes a run ours that is nobody's, or still that of an owner who is gone, and reads all there is of it."""
+    condition = "(owner is null or lease < {now})" if gone is None else "owner = ?"
+    text = (
+        "update run set owner = ?, lease = {now} + ?, wake = 0, parked = '',"
+        " deaths = deaths + case when owner is null then 0 else 1 end"
+        f" where id = ? and {condition} returning {_COLUMNS}, bundle"
+    )
+    return [
+        Sql(text, (token, lease, run, *(() if gone is None else (gone,))), must=True),
+        Sql(f"{ENTRIES} order by seq", (run,)),
+        Sql(BLOBS, (run,)),
+        Sql(_SAID, (run,)),
+    ]
+
+
+_SAID = "select id, at, body from inbox where run = ? and state = 'new' order by at, id"
 
 
 class Ledger:
@@ -152,7 +169,7 @@ class Ledger:
     ) -> str:
         """The id of a new run; of the run that has this id or key, when there is one already."""
         bodies = [encode(entry).decode() for entry in (began, *entries)]
-        inserts, head, size = _inserts(began.run, 0, "", bodies, (began, *entries))
+        rows, head, size = inserts(began.run, 0, "", bodies, (began, *entries))
         statements = [
             Sql(
                 "insert into run(id, workflow, bundle, status, generation, rerun_of, key, created, updated, owner,"
@@ -165,7 +182,7 @@ class Ledger:
                 ),
                 must=True,
             ),
-            *inserts,
+            *rows,
         ]
         try:
             await self.store.do(*statements)
@@ -229,13 +246,13 @@ class Ledger:
 
     async def entries_since(self, run: str, seq: int, head: str) -> tuple[list[Entry], str]:
         """What it has done since it had done `seq` things, the last of them with the hash `head`; see `entries`."""
-        rows = await self.store.read(Sql(f"{_ENTRIES} and seq >= ? order by seq", (run, seq)))
+        rows = await self.store.read(Sql(f"{ENTRIES} and seq >= ? order by seq", (run, seq)))
         blobs = (
-            await self.store.read(Sql(_BLOBS, (run,)))
+            await self.store.read(Sql(BLOBS, (run,)))
             if any(str(body).startswith("blob:") for _, body, _ in rows)
             else []
         )
-        return _read(run, rows, blobs, seq=seq, head=head)
+        return read_rows(run, rows, blobs, seq=seq, head=head)
 
     async def bundle(self, run: str) -> str:
         """What its workflow was made from, as JSON text."""
@@ -246,22 +263,28 @@ class Ledger:
 
     async def verify(self, run: str) -> list[str]:
         """What is wrong with its journal; empty when it is whole."""
-        row = await self.row(run)
-        try:
-            entries, head = await self.entries(run)
-        except RunError as error:
-            return [error.message]
-        stored = await self.store.read(Sql("select head, seq from run where id = ?", (run,)))
+        while True:
+            row, stored = await self.row(run), await self._head(run)
+            try:
+                entries, head = await self.entries(run)
+            except RunError as error:
+                return [error.message]
+            if await self._head(run) == stored:  # else it went on meanwhile
+                break
         problems: list[str] = []
-        if stored[0][0] != head or stored[0][1] != len(entries):
+        if (head, len(entries)) != stored:
             problems.append(f"run {run}: {len(entries)} entries are there, {row.seq} were written")
         if not entries or not isinstance(entries[0], Began):
             problems.append(f"run {run} does not begin at its beginning")
         return problems
 
+    async def _head(self, run: str) -> tuple[str, int]:
+        rows = await self.store.read(Sql("select head, seq from run where id = ?", (run,)))
+        return (str(rows[0][0]), int(rows[0][1])) if rows else ("", 0)
+
     async def prune(self, before: float) -> int:
-        """Forget runs that ended before then (seconds since 1970); how many."""
-        ended = "status not in ('running', 'waiting') and updated < ?"
+        """Forget runs that ended before then (seconds since 1970) and that nobody drives; how many."""
+        ended = "status not in ('running', 'waiting') and updated < ? and owner is null"
         among = f"run in (select id from run where {ended})"
         *_, gone = await self.store.do(
             Sql(f"delete from entry where {among}", (before,)),
@@ -269,43 +292,40 @@ class Ledger:
             Sql(f"delete from inbox where {among}", (before,)),
             Sql(f"delete from run where {ended} returning id", (before,)),
         )
+        if gone:
+            await self.store.compact()
         return len(gone)
 
     # -- driving --------------------------------------------------------------------------------------------------
 
     async def claim(self, run: str) -> Claim:
         """Make the run ours. Raises `LostRun` when somebody alive drives it, `RunError` when its journal is damaged."""
-        row = await self.row(run)
-        gone = row.owner is not None and not alive(row.owner)
         token = new_token()
-        condition = "owner = ?" if gone else "(owner is null or lease < {now})"
-        text = (
-            "update run set owner = ?, lease = {now} + ?, wake = 0, parked = '',"
-            " deaths = deaths + case when owner is null then 0 else 1 end"
-            f" where id = ? and {condition} returning {_COLUMNS}, bundle"
-        )
-        owner = (row.owner,) if gone else ()
         try:
-            found, rows, blobs = await self.store.do(
-                Sql(text, (token, self.lease, run, *owner), must=True),
-                Sql(f"{_ENTRIES} order by seq", (run,)),
-                Sql(_BLOBS, (run,)),
-            )
-        except RunError:
+            return await self._claimed(run, token)
+        except BaseException:
             forget(token)
             raise
+
+    async def _claimed(self, run: str, token: str) -> Claim:
+        try:
+            found, rows, blobs, said = await self.store.do(*_claim(run, token, self.lease))
         except Nothing:
-            forget(token)
-            where = "" if row.owner is None else f" ({_who(row.owner)})"
-            raise Busy(f"run {run} is being driven by another process{where}") from None
+            owner = (await self.row(run)).owner
+            if owner is None or alive(owner):
+                raise _busy(run, owner) from None
+            try:
+                found, rows, blobs, said = await self.store.do(*_claim(run, token, self.lease, gone=owner))
+            except Nothing:
+                raise _busy(run, owner) from None
         *columns, bundle = found[0]
         try:
-            entries, head = _read(run, rows, blobs)
+            entries, head = read_rows(run, rows, blobs)
         except RunError:
             await self.release(run, token, wake=None)
-            forget(token)
             raise
-        return Claim(RunRow(*columns), token, str(bundle), entries, head)
+        inbox = [_message(*row) for row in said]
+        return Claim(RunRow(*columns), token, str(bundle), entries, head, inbox)
 
     async def renew(self, tokens: Sequence[str]) -> set[str]:
         """Say that these claims are still driven; gives those that still hold."""
@@ -352,7 +372,7 @@ class Ledger:
         )
         found: dict[str, list[Message]] = {}
         for run, id_, at, body in await self.store.read(Sql(text, tuple(runs))):
-            found.setdefault(str(run), []).append(Message(str(id_), float(at), msgspec.json.decode(str(body))))
+            found.setdefault(str(run), []).append(_message(id_, at, body))
         return found
 
     async def take(self, message: Message, *, refused: str = "") -> None:
@@ -364,227 +384,5 @@ class Ledger:
         """What was said too late or in vain, with the reason."""
         text = "select id, at, body, note from inbox where run = ? and state = 'refused' order by at, id"
         return [
-            (Message(str(id_), float(at), msgspec.json.decode(str(body))), str(note))
-            for id_, at, body, note in await self.store.read(Sql(text, (run,)))
+            (_message(id_, at, body), str(note)) for id_, at, body, note in await self.store.read(Sql(text, (run,)))
         ]
-
-
-_ENTRIES = "select seq, body, hash from entry where run = ?"
-_BLOBS = "select hash, body from blob where run = ?"
-
-
-def _read(run: str, rows: Rows, found: Rows, *, seq: int = 0, head: str = "") -> tuple[list[Entry], str]:
-    """The entries of these rows, of which the first is number `seq`, and the last hash.
-
-    Raises `RunError` naming the first row that is damaged.
-    """
-    blobs = {str(digest): str(body) for digest, body in found}
-    entries = list[Entry]()
-    for at, (number, body, digest) in enumerate(rows, start=seq):
-        text = str(body)
-        if number != at or chained(head, run, at, text) != digest:
-            message = f"run {run}: entry {at} of its journal is not what was written"
-            raise RunError(message, hint=f"motet verify {run}")
-        head = str(digest)
-        if text.startswith("blob:"):
-            name, text = text[5:], blobs.get(text[5:], "")
-            if hashlib.sha256(text.encode()).hexdigest() != name:
-                raise RunError(f"run {run}: the data of entry {at} is missing or damaged")
-        try:
-            entries.append(decode(text))
-        except msgspec.MsgspecError as error:
-            message = f"run {run}: entry {at} cannot be read: {error}"
-            raise RunError(message, hint="was it written by a newer motet?") from error
-    return entries, head
-
-
-def _inserts(
-    run: str, seq: int, head: str, bodies: Sequence[str], entries: Sequence[Entry]
-) -> tuple[list[Sql], str, int]:
-    statements: list[Sql] = []
-    size = 0
-    for at, (body, entry) in enumerate(zip(bodies, entries, strict=True), start=seq):
-        stored = body
-        if len(body) > BLOB:
-            digest = hashlib.sha256(body.encode()).hexdigest()
-            text = "insert into blob(run, hash, body) values(?, ?, ?) on conflict do nothing"
-            statements.append(Sql(text, (run, digest, body)))
-            stored = f"blob:{digest}"
-        head = chained(head, run, at, stored)
-        size += len(body)
-        event = type(entry).__name__.lower()
-        statements.append(
-            Sql(
-                "insert into entry(run, seq, event, act, body, hash) values(?, ?, ?, ?, ?, ?)",
-                (run, at, event, str(getattr(entry, "key", "")), stored, head),
-            )
-        )
-    return statements, head, size
-
-
-class RunJournal:
-    """The journal of one run that is ours. Entries are written in the order of `record`, several in one commit."""
-
-    def __init__(self, ledger: Ledger, claim: Claim) -> None:
-        self._ledger = ledger
-        self._run = claim.row.id
-        self._token = claim.token
-        self._seq = len(claim.entries)
-        self._head = claim.head
-        self._pending: list[Entry] = []
-        self._refused: list[Entry] = []
-        self._written = self._seq
-        self._size = 0
-        self._flushing: asyncio.Task[None] | None = None
-        self._broken: RunError | None = None
-        self.holds: Callable[[], bool] = lambda: False
-        """Is the run certainly ours still, so that it makes sense to try again?"""
-        self.status = "running"
-        """What the table of runs is to say from the next commit on."""
-
-    def record(self, entry: Entry) -> None:
-        """See `Journal.record`."""
-        if self._broken is not None:
-            raise self._broken
-        self._pending.append(entry)
-        if self._flushing is None:
-            self._flushing = asyncio.get_running_loop().create_task(self._flush())
-
-    async def durable(self) -> None:
-        """See `Journal.durable`."""
-        while self._flushing is not None:
-            await asyncio.shield(self._flushing)
-        if self._broken is not None:
-            raise self._broken
-
-    def fail(self, error: RunError) -> None:
-        """Take no more: the run is no longer ours."""
-        self._broken = self._broken or error
-
-    @property
-    def unwritten(self) -> list[Entry]:
-        """What was recorded and, since the run was lost, not written."""
-        return [*self._refused, *self._pending]
-
-    async def _flush(self) -> None:
-        try:
-            while self._pending and self._broken is None:
-                self._refused, self._pending = self._pending, []
-                await self._write(self._refused)
-                self._refused = []
-        except Nothing:
-            self._broken = taken(self._run)
-        except RunError as error:
-            self._broken = error
-        finally:
-            self._flushing = None
-
-    async def _write(self, batch: list[Entry]) -> None:
-        bodies = [encode(entry).decode() for entry in batch]
-        inserts, head, size = _inserts(self._run, self._seq, self._head, bodies, batch)
-        text = (
-            "update run set seq = ?, head = ?, size = size + ?, updated = ?, status = ?, deaths = deaths * ?"
-            " where id = ? and owner = ? and seq = ? returning size"
-        )
-        values = (
-            self._seq + len(batch),
-            head,
-            size,
-            batch[-1].at,
-            self.status,
-            0 if any(isinstance(entry, _PROGRESS) and not _interrupted(entry) for entry in batch) else 1,
-            self._run,
-            self._token,
-            self._seq,
-        )
-        written = await self._surely([Sql(text, values, must=True), *inserts], head)
-        self._seq += len(batch)
-        self._head = head
-        if written > CAP:
-            raise RunError(f"run {self._run} has written more than {CAP >> 20} MiB", hint="start a new run")
-
-    async def _surely(self, statements: list[Sql], head: str) -> int:
-        """Write, while the run is ours, until it is certain that it is written; the bytes the run has written then."""
-        doubtful = False
-        while True:
-            try:
-                return int((await self._ledger.store.do(*statements))[0][0][0])
-            except Nothing:
-                text = "select size from run where id = ? and owner = ? and head = ?"
-                found = await self._ledger.store.read(Sql(text, (self._run, self._token, head))) if doubtful else []
-                if not found:
-                    raise
-                return int(found[0][0])
-            except Unreachable as error:
-                doubtful = doubtful or error.doubtful
-                if not self.holds():
-                    raise
-            await asyncio.sleep(_AGAIN)
-
-
-def _interrupted(entry: Entry) -> bool:
-    """Does it only say that the last owner went away in the middle of it?"""
-    return isinstance(entry, Finished) and entry.result.error is not None and entry.result.error.kind == "interrupted"
-
-
-# -- owners -----------------------------------------------------------------------------------------------------------
-
-
-_HELD: set[str] = set()
-"""The tokens of this process that are in use: a claim whose release could not be written is nobody's."""
-
-
-@cache
-def this_machine() -> str:
-    """The name of this host, with what tells two containers of one name apart: the boot and the process namespace."""
-    parts = [socket.gethostname()]
-    for read in (lambda: Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")[:8], _pid_namespace):
-        with suppress(OSError):
-            parts.append(read())
-    return "~".join(parts)
-
-
-def _pid_namespace() -> str:
-    return str(Path("/proc/self/ns/pid").stat().st_ino)
-
-
-def new_token() -> str:
-    """An owner's name: this host, this process, this claim."""
-    token = f"{this_machine()}/{os.getpid()}/{_started(os.getpid())}/{uuid.uuid4().hex}"
-    _HELD.add(token)
-    return token
-
-
-def forget(token: str) -> None:
-    """Say that this process drives nothing under that token any more, whatever the table says."""
-    _HELD.discard(token)
-
-
-def alive(owner: str) -> bool:
-    """May the process that claimed it still live? Only a process of this host can be known to be gone."""
-    host, pid, started, _ = owner.rsplit("/", 3)
-    if host != this_machine():
-        return True
-    if int(pid) == os.getpid():
-        return owner in _HELD
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return started in ("", _started(int(pid)))
-
-
-def _started(pid: int) -> str:
-    """When the process began, in the kernel's ticks; empty where the system does not tell."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
-    except OSError:
-        return ""
-    return stat.rpartition(")")[2].split()[19]
-
-
-def _who(owner: str) -> str:
-    host, pid, *_ = owner.rsplit("/", 3)
-    return f"process {pid} on {host.partition('~')[0]}"

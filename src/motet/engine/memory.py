@@ -11,7 +11,8 @@ import jsonschema_rs
 from motet.calls import Ask, Json
 from motet.engine.driving import Drive
 from motet.engine.ports import Dispatch, Journal, MemoryJournal, Now, Redact, as_it_is, wall_clock
-from motet.engine.report import Report, report_of
+from motet.engine.report import Report
+from motet.engine.reporting import report_of
 from motet.engine.secrets import Secrets
 from motet.errors import WorkflowError
 from motet.events import Emit, nobody
@@ -96,7 +97,8 @@ class Run:
         def redacted(value: Json) -> Json:
             return self._redact(self._secrets.shown(value))
 
-        return report_of(self.state, redact=redacted, dry=bool(self._dry))
+        redact = redacted if self._secrets.nonce else self._redact
+        return report_of(self.state, redact=redact, dry=bool(self._dry))
 
 
 async def run_workflow(

@@ -104,6 +104,10 @@ class Store(Protocol):
         """What it gives. Raises `RunError`."""
         ...
 
+    async def compact(self) -> None:
+        """Give back the room of what was deleted, so that nothing of it lies about; not while others use it."""
+        ...
+
 
 @dataclass(slots=True)
 class _Job:
@@ -115,10 +119,6 @@ class _Job:
     error: Exception | None = None
 
     def settle(self) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is gone, and with it whoever waited
-            self.loop.call_soon_threadsafe(self._settle)
-
-    def _settle(self) -> None:
         if self.future.done():
             return
         if self.error is not None:
@@ -127,8 +127,26 @@ class _Job:
             self.future.set_result(self.rows or [])
 
 
+def _settle(jobs: Sequence[_Job]) -> None:
+    """Tell those who wait, of one event loop, with one call to it."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[_Job]] = {}
+    for job in jobs:
+        by_loop.setdefault(job.loop, []).append(job)
+    for loop, its in by_loop.items():
+        with contextlib.suppress(RuntimeError):  # the loop is gone, and with it whoever waited
+            loop.call_soon_threadsafe(_settle_all, its)
+
+
+def _settle_all(jobs: Sequence[_Job]) -> None:
+    for job in jobs:
+        job.settle()
+
+
 _GROUP = 256
 """Jobs that share one commit at most."""
+_TROUBLE = (sqlite3.Error, OSError, ValueError, OverflowError)
+"""What a statement may raise; the last two when a value is no text or number that a database holds."""
+_GONE = "the file was moved, replaced or deleted"
 _SQLITE_NOW = "((julianday('now') - 2440587.5) * 86400.0)"
 
 
@@ -136,11 +154,13 @@ class SqliteStore:
     """Journals in one file. Open it with `sqlite_store`."""
 
     def __init__(self, path: str, *, patience: float = 10.0) -> None:
-        self.path = path
+        self.path = os.path.abspath(path)  # noqa: PTH100 - links stay links
         self._patience = patience
         """Seconds to wait for another process that holds the file."""
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._db: sqlite3.Connection | None = None
+        self._file: tuple[int, int] = (0, 0)
+        """Which file of the disk it is: a path can lose its file while we still write to that."""
         self._thread: threading.Thread | None = None
 
     def open(self) -> None:
@@ -162,6 +182,7 @@ class SqliteStore:
         handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             os.fchmod(handle, 0o600)
+            self._file = _identity(os.fstat(handle))
         finally:
             os.close(handle)
 
@@ -195,6 +216,10 @@ class SqliteStore:
         """See `Store.read`."""
         return (await self._give((statement,), writes=False))[0]
 
+    async def compact(self) -> None:
+        """See `Store.compact`."""
+        await self._give((), writes=True)
+
     async def _give(self, statements: tuple[Sql, ...], *, writes: bool) -> list[Rows]:
         if self._thread is None:
             raise RunError(f"the journal {self.path} is closed")
@@ -223,28 +248,65 @@ class SqliteStore:
         db = self._db
         assert db is not None
         try:
-            db.execute("begin immediate" if any(job.writes for job in jobs) else "begin")
-            for job in jobs:
-                self._one(db, job)
-            db.execute("commit")
-        except sqlite3.Error as error:
+            self._still_there()
+            if not self._at_once(db, jobs):
+                self._one_by_one(db, jobs)
+            if not all(job.statements for job in jobs):
+                self._compact(db)
+        except _TROUBLE as error:
             if db.in_transaction:
                 db.execute("rollback")
             for job in jobs:
-                job.error = self._trouble(error)
+                job.rows, job.error = None, self._trouble(error)
+        _settle(jobs)
+
+    def _at_once(self, db: sqlite3.Connection, jobs: list[_Job]) -> bool:
+        """All jobs in one transaction; False, and nothing is done, when one of them fails."""
+        db.execute(_begin(jobs))
+        try:
+            for job in jobs:
+                job.rows = [_sqlite(db, sql) for sql in job.statements]
+        except (Nothing, *_TROUBLE):
+            if not db.in_transaction:
+                raise  # the whole transaction is gone (disk full, corruption)
+            db.execute("rollback")
+            return False
+        db.execute("commit")
+        return True
+
+    def _compact(self, db: sqlite3.Connection) -> None:
+        """Writing it anew needs the file alone; where another process has it, its pages are only free."""
+        with contextlib.suppress(sqlite3.OperationalError):
+            db.execute("vacuum")
+            db.execute("pragma wal_checkpoint(truncate)")
+
+    def _one_by_one(self, db: sqlite3.Connection, jobs: list[_Job]) -> None:
+        """All jobs in one transaction, of which each may fail for itself."""
+        db.execute(_begin(jobs))
         for job in jobs:
-            job.settle()
+            self._one(db, job)
+        db.execute("commit")
+
+    def _still_there(self) -> None:
+        """Raises OSError when what we would write to is no longer what the next process will find."""
+        try:
+            found = _identity(os.stat(self.path))  # noqa: PTH116 - once per commit
+        except FileNotFoundError:
+            raise OSError(_GONE) from None
+        if found != self._file:
+            raise OSError(_GONE)
 
     def _one(self, db: sqlite3.Connection, job: _Job) -> None:
         db.execute("savepoint one")
         try:
             job.rows = [_sqlite(db, sql) for sql in job.statements]
             db.execute("release one")
-        except (Nothing, sqlite3.Error) as error:
+        except (Nothing, *_TROUBLE) as error:
             if not db.in_transaction:
                 raise  # the whole transaction is gone (disk full, corruption)
             db.execute("rollback to one")
             db.execute("release one")
+            job.rows = None
             job.error = error if isinstance(error, Nothing) else self._trouble(error)
 
     def _trouble(self, error: Exception) -> RunError:
@@ -255,9 +317,18 @@ class SqliteStore:
             "full": "make room on the disk; the run goes on where it stopped",
             "malformed": "the file is damaged: `motet verify` says which runs are whole",
             "not a database": "this is no journal: name another file",
+            _GONE: "put the file back; the run goes on where it stopped",
         }
         hint = next((text for word, text in hints.items() if word in str(error)), "")
         return RunError(f"the journal {self.path}: {error}", hint=hint)
+
+
+def _begin(jobs: Sequence[_Job]) -> str:
+    return "begin immediate" if any(job.writes for job in jobs) else "begin"
+
+
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
 
 
 def _sqlite(db: sqlite3.Connection, sql: Sql) -> Rows:
@@ -394,6 +465,9 @@ class PostgresStore:
     async def read(self, statement: Sql) -> Rows:
         """See `Store.read`."""
         return (await self.do(statement))[0]
+
+    async def compact(self) -> None:
+        """Nothing: PostgreSQL does that by itself."""
 
     async def _one(self, connection: Any, sql: Sql) -> Rows:
         text = sql.text.replace("{now}", _POSTGRES_NOW).replace("?", "%s")

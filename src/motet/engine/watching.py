@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 
 from motet.engine.changes import step_changed
-from motet.engine.durable import NEAR, Durable, begun
+from motet.engine.durable import NEAR, Durable, replayed
 from motet.engine.journal import RunRow
 from motet.events import DataFlowed, RunChanged, StepChanged
 from motet.workflow.entries import Entry, Started
@@ -32,7 +32,7 @@ async def watch(durable: Durable, run: str, *, every: float = EVERY) -> AsyncGen
             entries, head = await durable.ledger.entries_since(run, seen, head)
             seen += len(entries)
             if state is None:
-                state = RunState(durable.workflow(await durable.ledger.bundle(run)), begun(run, entries), durable=True)
+                state = replayed(durable.workflow(await durable.ledger.bundle(run)), run, entries[:1])
                 entries = entries[1:]
             for entry in entries:
                 for event in _events(state, entry):

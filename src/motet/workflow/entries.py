@@ -53,7 +53,7 @@ class ErrorInfo(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         }
 
 
-class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What came of one act."""
 
     status: Literal["done", "partial", "failed", "unknown", "skipped", "cancelled"]
@@ -68,10 +68,15 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One record per address of a `read` list or map."""
 
 
-class Began(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="event", tag="began"):
-    """The run exists."""
+class _Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag_field="event"):
+    """What all have in common. The collector of cycles is left out: they hold JSON."""
 
     at: float
+
+
+class Began(_Entry, frozen=True, kw_only=True, tag="began"):
+    """The run exists."""
+
     run: str
     workflow: str
     inputs: dict[str, Json]
@@ -84,10 +89,9 @@ class Began(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_f
     rerun_of: str | None = None
 
 
-class Started(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="event", tag="started"):
+class Started(_Entry, frozen=True, kw_only=True, tag="started"):
     """An act is about to happen. Durable before the first byte of a call that may not be repeated."""
 
-    at: float
     key: str
     kind: ActKind
     repeatable: bool = False
@@ -101,18 +105,16 @@ class Started(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag
     """Which answers feed it: (server, step, argument)."""
 
 
-class Finished(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="event", tag="finished"):
+class Finished(_Entry, frozen=True, kw_only=True, tag="finished"):
     """What came of an act."""
 
-    at: float
     key: str
     result: Result
 
 
-class Waiting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="event", tag="waiting"):
+class Waiting(_Entry, frozen=True, kw_only=True, tag="waiting"):
     """An act waits, and holds nothing while it does."""
 
-    at: float
     key: str
     reason: WaitingFor
     until: float | None = None
@@ -128,10 +130,9 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag
     attempts: int = 0
 
 
-class Answered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="event", tag="answered"):
+class Answered(_Entry, frozen=True, kw_only=True, tag="answered"):
     """Somebody said something to an act that waits, or whose outcome is unknown."""
 
-    at: float
     key: str
     verdict: Verdict
     who: str = ""
@@ -141,48 +142,42 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
     """The inbox message it came by, so that it is not heard twice."""
 
 
-class Woke(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="event", tag="woke"):
+class Woke(_Entry, frozen=True, kw_only=True, tag="woke"):
     """A wait is over: its time has come (`over`), or the server is to be tried again."""
 
-    at: float
     key: str
     over: bool = True
 
 
-class Recovered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="event", tag="recovered"):
+class Recovered(_Entry, frozen=True, kw_only=True, tag="recovered"):
     """A repeatable act was in flight when its process ended; it is begun again."""
 
-    at: float
     key: str
 
 
-class Cancelled(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="event", tag="cancelled"):
+class Cancelled(_Entry, frozen=True, kw_only=True, tag="cancelled"):
     """Somebody wants the run to end."""
 
-    at: float
     who: str = ""
     message: str = ""
 
 
-class Expired(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="event", tag="expired"):
+class Expired(_Entry, frozen=True, kw_only=True, tag="expired"):
     """A workflow's own time is over. `key` is the path of the nested workflow, empty for the outermost."""
 
-    at: float
     key: str = ""
 
 
-class Resumed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="event", tag="resumed"):
+class Resumed(_Entry, frozen=True, kw_only=True, tag="resumed"):
     """A run that had ended goes on with its gaps."""
 
-    at: float
     who: str = ""
     message: str = ""
 
 
-class Ended(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="event", tag="ended"):
+class Ended(_Entry, frozen=True, kw_only=True, tag="ended"):
     """The run has ended, for now: `Resumed` may follow."""
 
-    at: float
     status: str
 
 

@@ -11,7 +11,8 @@ from importlib.metadata import version
 import msgspec
 
 from motet.calls import Json
-from motet.engine.journal import RunRow, this_machine
+from motet.engine.journal import RunRow
+from motet.engine.owners import this_machine
 from motet.engine.store import Nothing, Sql, Store
 
 HEARTBEAT = 5.0
