@@ -501,7 +501,7 @@ def test_an_approved_step_goes_on(servers: Servers) -> None:
     servers.tools = {"a.x": lambda a: a, "a.y": lambda _: {}}
     asked: list[Question] = []
     report = run(servers, APPROVED, ask=asking(Answer("accept", {"by": "ann"}), asked))
-    assert (report.status, [q.message for q in asked]) == ("complete", ["Deploy 5?"])
+    assert (report.status, [q.message for q in asked]) == ("complete", ['Deploy 5?\n  then go: {"n":5}'])
     assert report.step("ok").output == {"approved": True, "by": "ann", "note": ""}
 
 

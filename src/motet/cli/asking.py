@@ -6,6 +6,7 @@ The event loop reads a line when the terminal has one: no thread is left behind 
 from __future__ import annotations
 
 import asyncio
+import getpass
 import json
 import sys
 from collections.abc import Callable, Mapping
@@ -25,27 +26,43 @@ def asker(*, yes: bool = False, paused: Callable[[], AbstractContextManager[obje
 
     `paused` gives the context to ask in: nothing else is drawn meanwhile.
     """
-    person = output.is_terminal(sys.stdin) and output.is_terminal(sys.stderr)
+    person = is_there()
     if not yes and not person:
         return None
     turn = asyncio.Lock()
 
     async def ask(question: Question) -> Answer | None:
         if yes and question.kind == "approval":
-            return Answer("accept")
+            return Answer("accept", {"by": who(), "note": "--yes"})
         if not person:
             return None
         async with turn:
             with paused():
-                return await ask_person(question, line_of_terminal)
+                answer = await ask_person(question, line_of_terminal)
+        if answer is not None and question.kind == "approval":
+            return Answer(answer.action, {"by": who()})
+        return answer
 
     return ask
 
 
+def is_there() -> bool:
+    """Is a person at the terminal?"""
+    return output.is_terminal(sys.stdin) and output.is_terminal(sys.stderr)
+
+
+def who() -> str:
+    """Who speaks here: the name of the user."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""
+
+
 async def ask_person(question: Question, read: Callable[[str], Any]) -> Answer | None:
     """Put one question; `read(prompt)` is awaited for each line and gives None at the end of input."""
-    who = f"{output.clean_line(question.server)}: " if question.server else ""
-    output.say(f"\n{who}{output.clean(question.message)}")
+    whose = f"{output.clean_line(question.server)}: " if question.server else ""
+    output.say(f"\n{whose}{output.clean(question.message)}")
     match question.kind:
         case "approval":
             said = await _yes("Go ahead?", read)
@@ -128,3 +145,9 @@ def _value(about: Mapping[str, Any], text: str) -> tuple[bool, Any]:
     except json.JSONDecodeError:
         return False, None
     return isinstance(value, kind) and (kind is bool) == isinstance(value, bool), value
+
+
+def typed(about: Mapping[str, Any], value: Any) -> Any:
+    """A field as its property wants it, where text can be that; else as it is."""
+    fits, found = _value(about, value) if isinstance(value, str) else (False, None)
+    return found if fits else value

@@ -13,6 +13,7 @@ from motet.engine.asking import ASKABLE, put
 from motet.engine.durable import VERSION, Durable
 from motet.engine.journal import Ledger
 from motet.engine.report import Report
+from motet.engine.secrets import Secrets
 from motet.engine.store import is_database, open_store
 from motet.engine.watching import watch
 from motet.errors import RunError
@@ -158,9 +159,9 @@ async def _follow(durable: Durable, run: str, tell: Emit, ask: Ask | None) -> No
         if state.ended or ask is None or not asked:
             return
         for waiting in asked:
-            said = await put(waiting, ask)
+            said = await put(waiting, ask, show=Secrets(state.began.nonce).shown)
             if said is None:
                 return
             await durable.answer(
-                run, waiting.key, said.verdict, who=said.who or runs.who(), data=said.data, note=said.note
+                run, waiting.key, said.verdict, who=said.who or asking.who(), data=said.data, note=said.note
             )

@@ -43,6 +43,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "rerun": "Run the workflow of an earlier run again.",
         "approve": "Say yes to an approval that a run waits for.",
         "reject": "Say no to an approval that a run waits for.",
+        "answer": "Answer what a server asked while nobody was there.",
         "resolve": "Say what became of a step whose outcome is unknown.",
         "cancel": "End a run, and take back what it did.",
         "verify": "Is the journal of a run whole?",

@@ -41,6 +41,14 @@ database = click.option(
 )
 
 
+shown = click.option(
+    "--shown",
+    default="",
+    metavar="DIGEST",
+    help="Only if it still shows this: the `digest`, or its beginning, of `motet show --json`.",
+)
+
+
 class _Seconds(click.ParamType[float]):
     """A duration as people write it, in seconds."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 
@@ -38,14 +37,6 @@ async def workflow_of(config: Config, given: str | None, run: str) -> Workflow:
     """The workflow a run was begun with, as it was then. Raises RunError when there is no such run."""
     async with journal(config, given) as runs:
         return runs.workflow(await runs.ledger.bundle(run))
-
-
-def who() -> str:
-    """Who speaks: the name of the user."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return ""
 
 
 async def resumed_all(config: Config, given: str | None) -> dict[str, Report | MotetError]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 from motet.calls import Ask, Json, Question
+from motet.engine.ports import Redact
+from motet.engine.report import short
+from motet.errors import RunError
 from motet.workflow.entries import Verdict, Waiting
 
 ASKABLE = ("approval", "question")
@@ -23,14 +26,14 @@ class Said:
     data: Json = None
 
 
-async def put(waiting: Waiting, ask: Ask) -> Said | None:
-    """Ask for what it waits for; None when nobody answered. It must be one of `ASKABLE`."""
-    return await (_questions if waiting.reason == "question" else _approval)(waiting, ask)
-
-
-async def _approval(waiting: Waiting, ask: Ask) -> Said | None:
-    shown = cast("Mapping[str, Json]", waiting.shown or {})
-    question = Question(server="", kind="approval", message=str(shown.get("message", "")), key=waiting.key)
+async def put(waiting: Waiting, ask: Ask, *, show: Redact) -> Said | None:
+    """Ask for what it waits for, as it may be shown; None when nobody answered. It must be one of `ASKABLE`."""
+    if waiting.reason == "question":
+        return await _questions(waiting, ask)
+    shown = cast("Mapping[str, Json]", show(waiting.shown or {}))
+    then = cast("Mapping[str, Json]", shown.get("then") or {})
+    lines = [str(shown.get("message", "")), *(f"  then {step}: {short(given, 2000)}" for step, given in then.items())]
+    question = Question(server="", kind="approval", message="\n".join(lines), key=waiting.key)
     answer = await ask(question)
     if answer is None:
         return None
@@ -41,8 +44,20 @@ async def _approval(waiting: Waiting, ask: Ask) -> Said | None:
 
 async def _questions(waiting: Waiting, ask: Ask) -> Said | None:
     answers: dict[str, Json] = {}
-    for number, told in enumerate(cast("list[dict[str, Json]]", waiting.shown or [])):
-        question = Question(
+    for key, question in questions(waiting).items():
+        answer = await ask(question)
+        if answer is None:
+            return None
+        answers[key] = {"action": answer.action, "content": answer.content}
+    return Said("answer", data=answers)
+
+
+def questions(waiting: Waiting) -> dict[str, Question]:
+    """What a server, or our own policy, asks, by the key of each question."""
+    found: dict[str, Question] = {}
+    for number, told in enumerate(cast("list[dict[str, Any]]", waiting.shown or [])):
+        key = str(told.get("key") or number)
+        found[key] = Question(
             server=str(told.get("server", "")),
             kind=told.get("kind", "elicitation"),
             message=str(told.get("message", "")),
@@ -50,8 +65,23 @@ async def _questions(waiting: Waiting, ask: Ask) -> Said | None:
             url=told.get("url"),
             key=str(told.get("key", "")),
         )
-        answer = await ask(question)
-        if answer is None:
-            return None
-        answers[question.key or str(number)] = {"action": answer.action, "content": answer.content}
-    return Said("answer", data=answers)
+    return found
+
+
+def answered(waiting: Waiting, verdict: Verdict, *, who: str, data: Json) -> tuple[Verdict, Json]:
+    """The verdict on questions, and its data: each question needs its answer. Raises `RunError` when it does not fit.
+
+    `approve` and `reject` answer what only asks for an approval.
+    """
+    asked = questions(waiting)
+    if verdict in ("approve", "reject"):
+        if any(question.kind != "approval" for question in asked.values()):
+            raise RunError("more is asked than an approval", hint="motet answer RUN STEP")
+        action = "accept" if verdict == "approve" else "decline"
+        return "answer", {key: {"action": action, "content": {"by": who}} for key in asked}
+    if verdict == "decline":
+        return "decline", None
+    given = cast("dict[str, Json]", data if isinstance(data, dict) else {})
+    if verdict != "answer" or given.keys() != asked.keys():
+        raise RunError(f"it asks for {', '.join(asked)}: `{verdict}` with {', '.join(given) or 'nothing'} is no answer")
+    return "answer", given

@@ -39,7 +39,7 @@ from motet.workflow.entries import (
     error_info,
 )
 from motet.workflow.runstate import RunState
-from motet.workflow.scopes import Act, Request
+from motet.workflow.scopes import Act, Request, digest_of
 from motet.workflow.standing import DRY, SETTLED, Node, Unit
 
 _SAME_MOMENT = 0.01
@@ -113,10 +113,19 @@ class Drive:
             self.pump()
 
     def answer(
-        self, key: str, verdict: Verdict, *, who: str = "", data: Json = None, note: str = "", message: str = ""
+        self,
+        key: str,
+        verdict: Verdict,
+        *,
+        who: str = "",
+        data: Json = None,
+        note: str = "",
+        message: str = "",
+        said: float | None = None,
     ) -> None:
         """Answer what waits. Raises `RunError` when nothing of that key waits for such an answer."""
-        self.note(Answered(at=self._at(), key=key, verdict=verdict, who=who, data=data, note=note, message=message))
+        at = self._at()
+        self.note(Answered(at=at, key=key, verdict=verdict, who=who, data=data, note=note, message=message, said=said))
         self.pump()
 
     def server_back(self, server: str) -> None:
@@ -190,6 +199,11 @@ class Drive:
     def _come_due(self, *, within: float = 0.0) -> None:
         while (entry := self.state.due(self.now(), within=within)) is not None:
             self.note(entry)
+
+    def come_due(self, by: float) -> None:
+        """End the waits that were over by then (seconds since 1970), whenever that is noticed."""
+        while (entry := self.state.due(by)) is not None:
+            self.note(msgspec.structs.replace(entry, at=self._at()))
 
     def _is_over(self) -> bool:
         if self.paused:
@@ -331,7 +345,7 @@ class Drive:
         waiting = unit.waiting
         if waiting is None:
             return
-        said = await put(waiting, ask)
+        said = await put(waiting, ask, show=self.secrets.shown)
         if unit.waiting is not waiting:
             return
         if said is not None:
@@ -503,6 +517,7 @@ class Drive:
                 key=act.key,
                 reason="question",
                 shown=questions,
+                digest=digest_of([act.key, questions, asked.state]),
                 round_state=asked.state,
                 attempts=asked.attempts,
             )

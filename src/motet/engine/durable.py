@@ -16,10 +16,12 @@ import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import cast
 
 import msgspec
 
 from motet.calls import Ask, Json
+from motet.engine.asking import answered
 from motet.engine.clock import awake
 from motet.engine.driving import Drive
 from motet.engine.journal import LEASE, Claim, Ledger, RunRow
@@ -42,6 +44,11 @@ from motet.workflow.touched import servers_of
 
 VERSION = 1
 """Of the entries. A run of another version is refused with the reason, never guessed at."""
+_FITS: Mapping[str, tuple[Verdict, ...]] = {
+    "approval": ("approve", "reject"),
+    "resolve": ("done", "failed", "retry"),
+}
+"""What may be said to a step that waits, by what it waits for."""
 TOGETHER = 64
 """Runs that `resume_all` drives at once: they share commits."""
 _REMEMBERED = 64
@@ -248,29 +255,25 @@ class Durable:
         The answer is bound to what is shown now; `digest`, or the first characters of it, to what was shown before.
         Raises `RunError` when that step does not wait for such an answer, or something else is shown by now.
         """
-        state = await self.state(run)
-        unit = state.find(step)
+        unit = (await self.state(run)).find(step)
         waiting = unit.waiting
-        wanted: dict[str, tuple[str, ...]] = {
-            "approval": ("approve", "reject"),
-            "question": ("answer", "decline"),
-            "resolve": ("done", "failed", "retry"),
-        }
-        fits = ("done", "failed", "retry") if unit.status == "unknown" else ()
-        if waiting is not None:
-            fits = wanted.get(waiting.reason, ())
-        if verdict not in fits:
+        if waiting is not None and waiting.reason == "question":
+            verdict, data = answered(waiting, verdict, who=who, data=data)
+        elif verdict not in (_FITS["resolve"] if unit.status == "unknown" else _FITS.get(_reason(waiting), ())):
             what = f"is {unit.status}" if waiting is None else f"waits for {waiting.reason}"
             raise RunError(f"`{step}` of run {run} {what}: `{verdict}` is no answer to that")
         shown = "" if waiting is None else waiting.digest or ""
         if not shown.startswith(digest):
             raise RunError(f"`{step}` of run {run} shows something else by now", hint=f"motet show {run}")
         body = {"kind": "answer", "step": step, "verdict": verdict, "who": who, "data": data, "note": note}
-        body["shown"] = shown
-        await self._say(run, body)
+        await self._say(run, {**body, "shown": shown})
+
+    async def waiting(self, run: str, step: str) -> Waiting | None:
+        """What that step waits for, with what is shown to whoever answers. Raises `RunError`."""
+        return (await self.state(run)).find(step).waiting
 
     async def approve(self, run: str, step: str, *, who: str = "", note: str = "", digest: str = "") -> None:
-        """Say yes."""
+        """Say yes: to an approval, or to a call that asks for one."""
         await self.answer(run, step, "approve", who=who, note=note, digest=digest)
 
     async def reject(self, run: str, step: str, *, who: str = "", note: str = "", digest: str = "") -> None:
@@ -302,6 +305,17 @@ class Durable:
     async def history(self, run: str) -> list[Entry]:
         """Everything it has done, in order."""
         return (await self.ledger.entries(run))[0]
+
+    async def records(self, run: str) -> list[dict[str, Json]]:
+        """Everything it has done, and what was said to it in vain, in order, as it may be shown."""
+        entries, _ = await self.ledger.entries(run)
+        secrets = Secrets(begun(run, entries).nonce)
+        told: list[dict[str, Json]] = [msgspec.to_builtins(entry) for entry in entries]
+        told[0].pop("nonce", None)
+        refused = await self.ledger.refused(run)
+        told += [{"event": "refused", "at": said.at, **said.body, "why": why} for said, why in refused]
+        told.sort(key=lambda one: cast("float", one["at"]))
+        return [cast("dict[str, Json]", self._redact(secrets.shown(one))) for one in told]
 
     async def verify(self, run: str) -> list[str]:
         """What is wrong with its journal; empty when it is whole and gives a state."""
@@ -356,6 +370,10 @@ class Durable:
 def packed(workflow: Workflow) -> str:
     """The workflow with all it runs, as it is stored."""
     return msgspec.json.encode(bundle(workflow), order="sorted").decode()
+
+
+def _reason(waiting: Waiting | None) -> str:
+    return "" if waiting is None else waiting.reason
 
 
 def _needs(servers: set[str] | None) -> str:

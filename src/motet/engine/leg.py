@@ -191,6 +191,7 @@ class Leg:
 
     def _obey(self, message: Message) -> None:
         body = message.body
+        self.drive.come_due(message.at)  # what was said after the time was over was said too late
         at = max(self.drive.now(), self.state.at)
         match body.get("kind"):
             case "cancel":
@@ -212,6 +213,7 @@ class Leg:
                     data=body.get("data"),
                     note=str(body.get("note", "")),
                     message=message.id,
+                    said=message.at,
                 )
             case kind:
                 raise RunError(f"`{kind}` means nothing to this motet")

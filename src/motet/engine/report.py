@@ -7,7 +7,7 @@ One dataclass for every kind of workflow, written in YAML or in Python. `to_json
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import msgspec
@@ -91,6 +91,10 @@ class Left:
     server: str | None = None
     command: str = ""
     """What finishes it."""
+    shown: Mapping[str, Json] | None = None
+    """What an approval is for: the arguments of each step that it lets go on, redacted."""
+    digest: str | None = None
+    """Of all that is shown: an answer can be bound to it."""
 
     def to_json(self) -> dict[str, Json]:
         """As JSON."""
@@ -100,6 +104,8 @@ class Left:
             "reason": self.reason,
             "server": self.server,
             "command": self.command,
+            "shown": None if self.shown is None else dict(self.shown),
+            "digest": self.digest,
         }
 
 
@@ -206,12 +212,14 @@ def _pending_word(left: Left) -> str:
 
 
 def _without_command(left: Left) -> Left:
-    return Left(left.step, left.what, left.reason, left.server)
+    return replace(left, command="")
 
 
 def _left_lines(title: str, left: Left) -> list[str]:
     reason = f": {left.reason}" if left.reason else ""
     lines = [f"{title}: {left.step} {left.what}{reason}"]
+    for step, arguments in (left.shown or {}).items():
+        lines.append(f"  then {step}: {short(arguments, 2000)}")
     return [*lines, f"  {left.command}"] if left.command else lines
 
 
@@ -287,7 +295,17 @@ _ERROR: dict[str, Json] = {
         "retry_after": {"type": ["number", "null"]},
     },
 }
-_LEFT = _object({"step": _TEXT, "what": _TEXT, "reason": _TEXT, "server": _MAYBE_TEXT, "command": _TEXT})
+_LEFT = _object(
+    {
+        "step": _TEXT,
+        "what": _TEXT,
+        "reason": _TEXT,
+        "server": _MAYBE_TEXT,
+        "command": _TEXT,
+        "shown": {"type": ["object", "null"]},
+        "digest": _MAYBE_TEXT,
+    }
+)
 _STEP = _object(
     {
         "step": _TEXT,

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import cast
 
 from motet.calls import Json
+from motet.engine.asking import questions
 from motet.engine.ports import Redact, as_it_is
 from motet.engine.report import ACTIONS, Left, Report, StepReport, short
 from motet.workflow.entries import Waiting
@@ -137,18 +138,34 @@ class _Maker:
         waiting = unit.waiting
         assert waiting is not None
         run, key = self.state.run, unit.key
-        command = {
-            "approval": f"motet approve {run} {key}",
-            "question": f"motet resume {run}",
-            "resolve": f"motet resolve {run} {key} --done|--failed|--retry",
-        }.get(waiting.reason, self.resume)
-        reason = "" if waiting.error is None else waiting.error.message
-        if waiting.reason == "approval":
-            reason = str(cast("Mapping[str, Json]", waiting.shown or {}).get("message", ""))
+        command, reason = self.resume, "" if waiting.error is None else waiting.error.message
+        shown: Mapping[str, Json] | None = None
+        match waiting.reason:
+            case "approval":
+                told = cast("Mapping[str, Json]", waiting.shown or {})
+                command, reason = f"motet approve {run} {key}", str(told.get("message", ""))
+                shown = cast("Mapping[str, Json] | None", self.redact(told.get("then") or None))
+            case "question":
+                asked = questions(waiting).values()
+                approval = all(question.kind == "approval" for question in asked)
+                command = f"motet {'approve' if approval else 'answer'} {run} {key}"
+                reason = "; ".join(question.message for question in asked)
+            case "resolve":
+                command = f"motet resolve {run} {key} --done|--failed|--retry"
+            case _:
+                pass
         if waiting.until is not None:
             until = datetime.fromtimestamp(waiting.until, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
             reason = f"{reason}, until {until}" if reason else f"until {until}"
-        return Left(key, f"waiting({waiting.reason})", str(self.redact(reason)), unit.node.server or None, command)
+        return Left(
+            key,
+            f"waiting({waiting.reason})",
+            str(self.redact(reason)),
+            unit.node.server or None,
+            command,
+            shown,
+            waiting.digest,
+        )
 
     def attention(self, frames: list[Frame]) -> tuple[Left, ...]:
         left: list[Left] = []

@@ -140,6 +140,8 @@ class Answered(_Entry, frozen=True, kw_only=True, tag="answered"):
     note: str = ""
     message: str = ""
     """The inbox message it came by, so that it is not heard twice."""
+    said: float | None = None
+    """When it was said, where that was before it was heard: seconds since 1970."""
 
 
 class Woke(_Entry, frozen=True, kw_only=True, tag="woke"):

@@ -25,14 +25,14 @@ def command(ctx: click.Context, *, run: str, journal: str | None, config: str | 
 
     When another process drives the run, that one ends it; otherwise it is done here.
     """
-    from motet.cli import driving, runs, session
+    from motet.cli import asking, driving, runs, session
     from motet.cli.commands.run import finish
     from motet.engine.journal import LostRun
 
     settings = session.configured(config)
 
     async def begin(ledger: Durable, _workflow: Workflow) -> str:
-        await ledger.cancel(run, who=runs.who())
+        await ledger.cancel(run, who=asking.who())
         return run
 
     async def work() -> tuple[Report, bool] | None:

@@ -11,17 +11,20 @@ from motet.cli import options
 @click.argument("run")
 @click.argument("step")
 @click.option("--note", default="", metavar="TEXT", help="Why; kept with the run.")
+@options.shown
 @options.journal
 @options.config
 @options.json
-def command(*, run: str, step: str, note: str, journal: str | None, config: str | None, as_json: bool) -> None:
+def command(
+    *, run: str, step: str, note: str, shown: str, journal: str | None, config: str | None, as_json: bool
+) -> None:
     """Say no to an approval: the step fails. `motet resume RUN` goes on with the run."""
-    from motet.cli import runs
+    from motet.cli import asking, runs
 
     runs.say(
         config,
         journal,
-        lambda ledger: ledger.reject(run, step, who=runs.who(), note=note),
+        lambda ledger: ledger.reject(run, step, who=asking.who(), note=note, digest=shown),
         told=f"{step} of run {run}: rejected",
         run=run,
         as_json=as_json,

@@ -40,7 +40,7 @@ def command(
     \b
     motet resolve RUN tell --done '{"ts": "1.2"}'
     """
-    from motet.cli import runs
+    from motet.cli import asking, runs
 
     chosen = [word for word, flag in (("done", done), ("failed", failed), ("retry", retry)) if flag]
     if len(chosen) != 1:
@@ -52,7 +52,7 @@ def command(
     runs.say(
         config,
         journal,
-        lambda ledger: ledger.resolve(run, step, verdict, data=value, who=runs.who()),
+        lambda ledger: ledger.resolve(run, step, verdict, data=value, who=asking.who()),
         told=f"{step} of run {run}: {verdict}",
         run=run,
         as_json=as_json,

@@ -34,7 +34,7 @@ def command(
     as_json: bool,
 ) -> None:
     """Go on with a run where it stands. Of one that ended partial only the gaps are tried; what is done stays done."""
-    from motet.cli import driving, runs, session
+    from motet.cli import asking, driving, runs, session
     from motet.cli.commands.run import finish
 
     if (run is None) != every:
@@ -44,7 +44,7 @@ def command(
         ctx.exit(_all(session.run(lambda: runs.resumed_all(settings, journal)), as_json=as_json))
 
     async def begin(durable: Durable, _workflow: Workflow) -> str:
-        await durable.call_up(run, who=runs.who())
+        await durable.call_up(run, who=asking.who())
         return run
 
     async def work() -> tuple[Report, bool]:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from motet.cli import exits, options, output
 
 if TYPE_CHECKING:
+    from motet.calls import Json
     from motet.engine.report import Report
-    from motet.workflow.entries import Entry
 
 
 @click.command(short_help="One run: its report, or everything it has done.")
 @click.argument("run")
-@click.option("--history", is_flag=True, help="Every entry of its journal, in order.")
+@click.option(
+    "--history", is_flag=True, help="Everything that happened to it, in order, and what was said to it in vain."
+)
 @click.option("--follow", is_flag=True, help="Watch it, whoever drives it, until it ends or only waits.")
 @options.journal
 @options.config
@@ -40,28 +42,24 @@ def command(
     if follow:
         session.run(lambda: driving.watched(settings, journal, run))
 
-    async def work() -> tuple[Report, list[Entry]]:
+    async def work() -> tuple[Report, list[dict[str, Json]]]:
         async with runs.journal(settings, journal) as ledger:
-            return await ledger.show(run), await ledger.history(run) if history else []
+            return await ledger.show(run), await ledger.records(run) if history else []
 
-    report, entries = session.run(work)
+    report, records = session.run(work)
     if as_json:
-        output.emit_json({**report.to_json(), **({"history": [_json(entry) for entry in entries]} if history else {})})
+        output.emit_json({**report.to_json(), **({"history": records} if history else {})})
     else:
         click.echo(output.clean(report.to_text(), limit=1 << 24))
-        for entry in entries:
-            click.echo(_line(_json(entry)))
+        for record in records:
+            click.echo(_line(record))
     ctx.exit(exits.of_status(report.status))
 
 
-def _line(told: dict[str, Any]) -> str:
-    """One entry: when, what, whose, and the rest as JSON."""
-    at = datetime.fromtimestamp(told.pop("at"), UTC).isoformat(sep=" ", timespec="milliseconds")[:23] + "Z"
-    words = [at, told.pop("event"), told.pop("key", ""), json.dumps(told, ensure_ascii=False) if told else ""]
-    return output.clean_line(" ".join(filter(None, words)), limit=500)
-
-
-def _json(entry: Entry) -> dict[str, Any]:
-    import msgspec
-
-    return msgspec.to_builtins(entry)
+def _line(record: dict[str, Json]) -> str:
+    """One thing that happened, as a line: when, what, to which step, and all that is known of it as JSON."""
+    told = dict(record)
+    at = datetime.fromtimestamp(float(told.pop("at")), UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+    event, key = str(told.pop("event")), str(told.pop("key", ""))
+    rest = json.dumps(told, ensure_ascii=False, separators=(", ", ": ")) if told else ""
+    return output.clean_line(" ".join(part for part in (f"{at}Z", event, key, rest) if part), limit=1000)
