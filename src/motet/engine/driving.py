@@ -1,8 +1,9 @@
 """Drives one run: takes what `RunState` says may be done, does it, and writes down what came of it.
 
 Everything that moves the run is first an entry: recorded in the journal, then applied to the state, in one breath.
-Before a call that may not be repeated is sent, all entries so far are durable; so whoever finds such a call started and
-not finished knows that its outcome is unknown. One task per act in flight; a waiting run has none.
+Before a call that changes something is sent, all entries so far are durable; so whoever finds one started and not
+finished knows that it may have acted, and a journal that takes no more ends the run before its next effect. One task
+per act in flight; a waiting run has none.
 """
 
 from __future__ import annotations
@@ -457,9 +458,11 @@ class Drive:
         self._over(act.key)
 
     async def _send(self, call: Call) -> Outcome:
-        """Send it; one that may not be repeated only while the run is certainly ours."""
+        """Send it; what changes something only when the journal holds all so far, what may not be repeated only while
+        the run is certainly ours.
+        """  # noqa: D205 - one sentence, two lines
         while True:
-            if not call.repeatable:
+            if not call.read_only:
                 await self.journal.durable()
             outcome = await self.dispatch.attempt(call)
             if self.regain is None or not (isinstance(outcome, Failed) and isinstance(outcome.error, Fenced)):

@@ -309,9 +309,9 @@ class Durable:
     async def records(self, run: str) -> list[dict[str, Json]]:
         """Everything it has done, and what was said to it in vain, in order, as it may be shown."""
         entries, _ = await self.ledger.entries(run)
-        secrets = Secrets(begun(run, entries).nonce)
-        told: list[dict[str, Json]] = [msgspec.to_builtins(entry) for entry in entries]
-        told[0].pop("nonce", None)
+        state = replayed(self.workflow(await self.ledger.bundle(run)), run, entries)
+        secrets = Secrets(state.began.nonce)
+        told = [_told(state, entry) for entry in entries]
         refused = await self.ledger.refused(run)
         told += [{"event": "refused", "at": said.at, **said.body, "why": why} for said, why in refused]
         told.sort(key=lambda one: cast("float", one["at"]))
@@ -370,6 +370,17 @@ class Durable:
 def packed(workflow: Workflow) -> str:
     """The workflow with all it runs, as it is stored."""
     return msgspec.json.encode(bundle(workflow), order="sorted").decode()
+
+
+def _told(state: RunState, entry: Entry) -> dict[str, Json]:
+    """The entry as JSON, without what nobody is to see: data that is not kept, and what makes secrets' names theirs."""
+    if isinstance(entry, Began):
+        entry = msgspec.structs.replace(entry, nonce="")
+    elif isinstance(entry, Finished) and not state.find(entry.key.rpartition(" ")[2]).node.step.keep:
+        entry = msgspec.structs.replace(entry, result=msgspec.structs.replace(entry.result, data=None))
+    elif isinstance(entry, Answered) and not state.find(entry.key).node.step.keep:
+        entry = msgspec.structs.replace(entry, data=None)
+    return msgspec.to_builtins(entry)
 
 
 def _reason(waiting: Waiting | None) -> str:

@@ -92,6 +92,7 @@ class Leg:
         self.claim = claim
         self.state = state
         self.journal = RunJournal(ledger, claim)
+        self.journal.ending = lambda: state.root.stage != "forward"
         self.drive = drive_of(state, self.journal)
         self.drive.before_end = self._status
         self.drive.late = self._late

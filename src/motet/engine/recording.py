@@ -14,7 +14,7 @@ from motet.workflow.entries import Answered, Entry, Finished, Resumed, Woke, enc
 _AGAIN = 0.1
 """Seconds until a database that was lost is tried again."""
 CAP = 256 << 20
-"""Bytes one run may write."""
+"""Bytes one run may write; as much again to end in good order once it is cancelled."""
 _PROGRESS = (Finished, Answered, Woke, Resumed)
 """Entries that show that a run does not just kill whoever drives it."""
 
@@ -36,6 +36,8 @@ class RunJournal:
         self._broken: RunError | None = None
         self.holds: Callable[[], bool] = lambda: False
         """Is the run certainly ours still, so that it makes sense to try again?"""
+        self.ending: Callable[[], bool] = lambda: False
+        """Does the run begin nothing new any more?"""
         self.status = "running"
         """What the table of runs is to say from the next commit on."""
 
@@ -97,8 +99,9 @@ class RunJournal:
         written = await self._surely([Sql(text, values, must=True), *rows], head)
         self._seq += len(batch)
         self._head = head
-        if written > CAP:
-            raise RunError(f"run {self._run} has written more than {CAP >> 20} MiB", hint="start a new run")
+        if written > (2 * CAP if self.ending() else CAP):
+            message = f"run {self._run} has written more than the {CAP >> 20} MiB that one run may"
+            raise RunError(message, hint=f"motet cancel {self._run} ends it in good order")
 
     async def _surely(self, statements: list[Sql], head: str) -> int:
         """Write, while the run is ours, until it is certain that it is written; the bytes the run has written then."""

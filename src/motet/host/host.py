@@ -350,7 +350,7 @@ class Host:
         rules = hosted.allowed(call.name)
         if call.key is not None:
             if rules.key_argument is not None:
-                call.arguments.setdefault(rules.key_argument, call.key)
+                call.key = str(call.arguments.setdefault(rules.key_argument, call.key))
             elif tool is not None:
                 call.key = None  # it takes none, so none is sent
         if tool is not None:

@@ -225,7 +225,7 @@ class Step:
     undo: Undo | None = None
     idempotency_key: Value | None = None
     keep: bool = True
-    """False: its data is dropped from the report and the journal once nothing needs it any more."""
+    """False: its data is left out of reports. The journal needs it: a run goes on from there."""
     parse_json: bool = False
 
 

@@ -107,7 +107,7 @@ _STEP: dict[str, Json] = {
     "reconcile": _said("How to find out what became of a call whose answer was lost.", _ref("reconcile")),
     "undo": _said("How to take it back when the run fails.", _ref("undo")),
     "idempotency_key": _said("The key to send, in place of our own.", _one_of(_TEXT, {"type": "integer"})),
-    "keep": _said("False: drop the data once nothing needs it.", _FLAG),
+    "keep": _said("False: leave the data out of reports.", _FLAG),
     "parse": _said("`json`: a text answer that holds JSON is read as such.", {"enum": ["schema", "json"]}),
 }
 

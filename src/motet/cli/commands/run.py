@@ -83,13 +83,26 @@ def command(
     else:
 
         async def begin(durable: Durable, checked: Workflow) -> str:
-            return await durable.start(checked, inputs, run=run_id, key=key, priority=priority)
+            run = await durable.start(checked, inputs, run=run_id, key=key, priority=priority)
+            if (run_id or key) and (other := await _differs(durable, run, checked, inputs)):
+                output.say(f"run {run} is there already and goes on as it was begun; {other} not what you give now")
+            return run
 
         if detach:
             _left(session.run(lambda: driving.left(settings, journal, workflow, begin)), as_json=as_json)
             return
         report, paused = session.run(lambda: driving.driven(settings, journal, workflow, begin, check=True, yes=yes))
     finish(ctx, report, paused=paused, as_json=as_json)
+
+
+async def _differs(durable: Durable, run: str, workflow: Workflow, inputs: Mapping[str, Json]) -> str:
+    """What of the run is not as it would be if it were begun now: its workflow is, its inputs are; or nothing."""
+    began = (await durable.state(run)).began
+    if began.digest != workflow.digest:
+        return "its workflow is"
+    secret = {name for name, declared in workflow.inputs.items() if declared.secret}
+    were, are = ({k: v for k, v in given.items() if k not in secret} for given in (began.inputs, inputs))
+    return "its inputs are" if were != are else ""
 
 
 def finish(ctx: click.Context, report: Report, *, paused: bool, as_json: bool) -> None:

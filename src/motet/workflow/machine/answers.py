@@ -22,6 +22,7 @@ from motet.workflow.machine.ending import conclude
 from motet.workflow.machine.ladder import by_rule
 from motet.workflow.machine.outcomes import climb, trouble
 from motet.workflow.machine.run import Run
+from motet.workflow.machine.undoing import looked_before_undo, undone
 from motet.workflow.model import OnError
 from motet.workflow.standing import Frame, Unit
 
@@ -106,10 +107,14 @@ def recovered(run: Run, entry: Recovered) -> None:
     unit = act.unit
     unit.node.frame.running.pop(entry.key, None)
     unit.recoveries += 1
-    if unit.recoveries > RECOVERIES and act.phase != "undo":
+    if unit.recoveries > RECOVERIES:
         message = f"its process ended {unit.recoveries} times while it was in flight"
-        unit.error = ErrorInfo(kind="interrupted", message=message, sent="unknown")
-        unit.reason, unit.uncertain = message, True
+        error = ErrorInfo(kind="interrupted", message=message, sent="unknown")
+        if act.phase == "undo":
+            held = Result(status="unknown", error=error, reason=message)
+            (looked_before_undo if act.kind == "reconcile" else undone)(run, unit, held)
+            return
+        unit.error, unit.reason, unit.uncertain = error, message, True
         run.wait(unit, Waiting(at=run.at, key=unit.key, reason="resolve", error=unit.error))
         return
     run.ready[entry.key] = act

@@ -97,7 +97,9 @@ class Run:
     def push(self, unit: Unit, kind: ActKind, *, undo: bool = False) -> None:
         """The unit has something to do, now."""
         key = f"{kind} {unit.key}" if kind in ("reconcile", "fallback", "undo") else unit.key
-        if not undo:
+        if undo:
+            unit.recoveries = 0
+        else:
             unit.stage = "reconcile" if kind == "reconcile" else "fallback" if kind == "fallback" else "act"
             unit.status = "ready"
         self.ready[key] = Act(key, kind, unit, "undo" if undo else unit.node.phase)
