@@ -123,6 +123,12 @@ def _message(id_: object, at: float, body: object) -> Message:
         return Message(str(id_), float(at), {})
 
 
+def _cut_off(row: RunRow, there: int) -> RunError:
+    """What is raised where a run has lost the end of its journal."""
+    message = f"run {row.id}: {there} entries are there, {row.seq} were written"
+    return RunError(message, hint=f"motet verify {row.id}")
+
+
 def _busy(run: str, owner: str | None) -> Busy:
     where = "" if owner is None else f" ({who(owner)})"
     return Busy(f"run {run} is being driven by another process{where}")
@@ -134,7 +140,7 @@ def _claim(run: str, token: str, lease: float, *, gone: str | None = None) -> li
     text = (
         "update run set owner = ?, lease = {now} + ?, wake = 0, parked = '',"
         " deaths = deaths + case when owner is null then 0 else 1 end"
-        f" where id = ? and {condition} returning {_COLUMNS}, bundle"
+        f" where id = ? and {condition} returning {_COLUMNS}, bundle, head"
     )
     return [
         Sql(text, (token, lease, run, *(() if gone is None else (gone,))), must=True),
@@ -273,7 +279,7 @@ class Ledger:
                 break
         problems: list[str] = []
         if (head, len(entries)) != stored:
-            problems.append(f"run {run}: {len(entries)} entries are there, {row.seq} were written")
+            problems.append(_cut_off(row, len(entries)).message)
         if not entries or not isinstance(entries[0], Began):
             problems.append(f"run {run} does not begin at its beginning")
         return problems
@@ -318,14 +324,16 @@ class Ledger:
                 found, rows, blobs, said = await self.store.do(*_claim(run, token, self.lease, gone=owner))
             except Nothing:
                 raise _busy(run, owner) from None
-        *columns, bundle = found[0]
+        *columns, bundle, written = found[0]
+        row = RunRow(*columns)
         try:
             entries, head = read_rows(run, rows, blobs)
+            if (head, len(entries)) != (written, row.seq):
+                raise _cut_off(row, len(entries))
         except RunError:
             await self.release(run, token, wake=None)
             raise
-        inbox = [_message(*row) for row in said]
-        return Claim(RunRow(*columns), token, str(bundle), entries, head, inbox)
+        return Claim(row, token, str(bundle), entries, head, [_message(*one) for one in said])
 
     async def renew(self, tokens: Sequence[str]) -> set[str]:
         """Say that these claims are still driven; gives those that still hold."""

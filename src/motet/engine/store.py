@@ -350,8 +350,8 @@ def _steps_from(found: int, where: str) -> list[tuple[int, str]]:
 async def sqlite_store(path: str) -> AsyncGenerator[SqliteStore]:
     """The journal in that file. Raises `RunError` when it cannot be used."""
     store = SqliteStore(path)
-    store.open()
     try:
+        store.open()
         yield store
     finally:
         await store.close()
@@ -492,8 +492,8 @@ class PostgresStore:
 async def postgres_store(url: str) -> AsyncGenerator[PostgresStore]:
     """The journal behind that URL. Raises `RunError` when it cannot be used."""
     store = PostgresStore(url)
-    await store.open()
     try:
+        await store.open()
         yield store
     finally:
         await store.close()
