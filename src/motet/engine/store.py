@@ -402,7 +402,11 @@ class PostgresStore:
         import psycopg
 
         connection = await psycopg.AsyncConnection.connect(self._url, autocommit=True, **KEEPALIVE)
-        await connection.execute("set synchronous_commit = on")
+        try:
+            await connection.execute("set synchronous_commit = on")
+        except BaseException:
+            await connection.close()
+            raise
         return connection
 
     async def _migrate(self) -> None:
