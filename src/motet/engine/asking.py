@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from motet.calls import Ask, Json, Question
+from motet.calls import Answer, Ask, Json, Question
 from motet.engine.ports import Redact
 from motet.engine.report import short
 from motet.errors import RunError
@@ -40,6 +40,26 @@ async def put(waiting: Waiting, ask: Ask, *, show: Redact) -> Said | None:
     content = answer.content or {}
     verdict: Verdict = "approve" if answer.action == "accept" else "reject"
     return Said(verdict, who=str(content.get("by", "")), note=str(content.get("note", "")))
+
+
+def guarded(ask: Ask, redact: Redact) -> Ask:
+    """The same, for answers that are stored: one that holds a configured secret is asked for once more."""
+
+    async def asking(question: Question) -> Answer | None:
+        answer = await ask(question)
+        content = None if answer is None or answer.content is None else dict(answer.content)
+        if answer is None or content is None or (safe := redact(content)) == content:
+            return answer
+        if question.kind == "approval":
+            return replace(answer, content=cast("Mapping[str, Json]", safe))
+        again = await ask(replace(question, message=f"{_NO_SECRETS}\n{question.message}"))
+        stored = again is not None and redact(dict(again.content or {})) != dict(again.content or {})
+        return None if stored else again
+
+    return asking
+
+
+_NO_SECRETS = "That holds a configured secret, which may not be stored with the run."
 
 
 async def _questions(waiting: Waiting, ask: Ask) -> Said | None:

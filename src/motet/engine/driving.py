@@ -86,6 +86,8 @@ class Drive:
         """Is the run still ours, as far as this process can tell without asking? None: nobody can take it."""
         self.regain: Callable[[], Awaitable[None]] | None = None
         """Make sure that it is. Raises `RunError` when it is not."""
+        self.storable: Callable[[Json], bool] = lambda _: True
+        """May the journal hold that? Asked of what can neither be redacted nor refused where it comes from."""
         self.paused = False
         """Nothing more is begun."""
         self._given_up: RunError | None = None
@@ -472,6 +474,9 @@ class Drive:
     async def _questions(self, act: Act, request: Request, asked: Asked) -> None:
         """Answer in place when somebody is here, else let the step wait with its questions."""
         waits = act.kind in ("call", "prompt")
+        if waits and self.state.durable and not self.storable(asked.state):
+            self._unasked(act, asked, "its own state holds a configured secret, and may not be stored")
+            return
         answers = await self._answers(asked)
         if answers is not None and waits:
             self._wait_for_answers(act, asked)
@@ -481,10 +486,13 @@ class Drive:
         elif self.state.durable and waits:
             self._wait_for_answers(act, asked)
         else:
-            first = asked.questions[0]
-            message = f"asks: {first.message}; nobody is here to answer"
-            error = ErrorInfo(kind="unanswered", message=message, server=first.server)
-            self._finish(act.key, Result(status="failed", error=error, reason=message, attempts=asked.attempts))
+            self._unasked(act, asked, "nobody is here to answer")
+
+    def _unasked(self, act: Act, asked: Asked, why: str) -> None:
+        first = asked.questions[0]
+        message = f"asks: {first.message}; {why}"
+        error = ErrorInfo(kind="unanswered", message=message, server=first.server)
+        self._finish(act.key, Result(status="failed", error=error, reason=message, attempts=asked.attempts))
 
     async def _next_round(self, act: Act, request: Request) -> None:
         """A reconcile, a fallback or an undo never waits: with its answers it is sent again at once."""
@@ -597,8 +605,9 @@ class Drive:
             async with room:
                 try:
                     server = self.dispatch.route(uri, named)
+                    address = str(self.secrets.resolved({"uri": uri})["uri"])
                     call = self.dispatch.prepare(
-                        server, "resources/read", uri, {}, deadline=deadline, retry=request.retry, waits=True
+                        server, "resources/read", address, {}, deadline=deadline, retry=request.retry, waits=True
                     )
                 except CallError as error:
                     found[key] = Failed(error)

@@ -21,7 +21,7 @@ from typing import cast
 import msgspec
 
 from motet.calls import Ask, Json
-from motet.engine.asking import answered
+from motet.engine.asking import answered, guarded
 from motet.engine.clock import awake
 from motet.engine.driving import Drive
 from motet.engine.journal import LEASE, Claim, Ledger, RunRow
@@ -97,10 +97,15 @@ class Durable:
 
         Nothing is driven yet. Of two that could go on, workers take the one of higher `priority`.
         Raises `WorkflowError` when the inputs do not fit, `RunError` when a secret is not
-        configured or the journal cannot be written.
+        configured, when something that is stored holds the value of one, or when the journal cannot be written.
         """
         given = dict(inputs or {})
         check_inputs(workflow, given)
+        bundled = packed(workflow)
+        self._refuse_secrets(
+            {f"input `{name}`": value for name, value in given.items() if not workflow.inputs[name].secret}
+            | {"the workflow": bundled, "the run's id": run, "its key": key}
+        )
         secrets = Secrets(new_nonce(workflow), self._secrets)
         began = Began(
             at=self.now(),
@@ -111,9 +116,14 @@ class Durable:
             version=VERSION,
             nonce=secrets.nonce,
         )
-        return await self.ledger.create(
-            began, packed(workflow), key=key, priority=priority, needs=_needs(servers_of(workflow))
-        )
+        return await self.ledger.create(began, bundled, key=key, priority=priority, needs=_needs(servers_of(workflow)))
+
+    def _refuse_secrets(self, stored: Mapping[str, Json]) -> None:
+        """Raises `RunError` when something that would be stored holds the value of a configured secret."""
+        for name, value in stored.items():
+            if self._redact(value) != value:
+                message = f"{name} holds the value of a configured secret, which would be stored with the run"
+                raise RunError(message, hint="declare an input `secret: true`, and give the name of the secret")
 
     async def drive(self, run: str, dispatch: Dispatch, *, ask: Ask | None = None) -> Report:
         """Claim the run and go on with it until it ends, or only waits for something that is not near.
@@ -265,8 +275,9 @@ class Durable:
         shown = "" if waiting is None else waiting.digest or ""
         if not shown.startswith(digest):
             raise RunError(f"`{step}` of run {run} shows something else by now", hint=f"motet show {run}")
-        body = {"kind": "answer", "step": step, "verdict": verdict, "who": who, "data": data, "note": note}
-        await self._say(run, {**body, "shown": shown})
+        self._refuse_secrets({"the answer": data})
+        body = {"kind": "answer", "step": step, "verdict": verdict, "data": data, "shown": shown}
+        await self._say(run, {**body, "who": self._redact(who), "note": self._redact(note)})
 
     async def waiting(self, run: str, step: str) -> Waiting | None:
         """What that step waits for, with what is shown to whoever answers. Raises `RunError`."""
@@ -354,7 +365,8 @@ class Durable:
 
     def _drive_of(self, dispatch: Dispatch, ask: Ask | None, state: RunState, journal: RunJournal) -> Drive:
         """A drive with this carrier's settings."""
-        return Drive(
+        ask = None if ask is None else guarded(ask, self._redact)
+        drive = Drive(
             state,
             journal,
             dispatch,
@@ -365,6 +377,8 @@ class Durable:
             parallel=self._parallel,
             parks=self._near,
         )
+        drive.storable = lambda value: self._redact(value) == value
+        return drive
 
 
 def packed(workflow: Workflow) -> str:
