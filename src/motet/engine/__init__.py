@@ -8,7 +8,7 @@ In memory, to the end (`memory`, `functions`):
     await run_function(function, inputs, *, dispatch, …) -> Report         `function` made by `@workflow`
     run = FunctionRun(function, inputs, *, dispatch, …); await run.drive(); run.cancel(who)
 
-Kept in a journal (`store`, `durable`): a SQLite file or a `postgresql://` URL.
+Kept in a journal (`store`, `journal`, `durable`): a SQLite file or a `postgresql://` URL.
 
     async with open_store(where) as store:
         runs = Durable(store, now=…, emit=…, secrets=…, redact=…, parallel=64, near=60.0)
@@ -18,7 +18,7 @@ Kept in a journal (`store`, `durable`): a SQLite file or a `postgresql://` URL.
         await runs.resume_all(dispatch) · runs.pause(run) · await runs.rerun(run, start=STEP)
         await runs.approve(run, step, who=…) · reject · resolve(run, step, "done" | "failed" | "retry", data=…)
         await runs.answer(run, step, "answer", data={question: {"action": …, "content": …}}) · cancel(run, who=…)
-        await runs.list() · show(run) -> Report · history(run) -> entries · verify(run) · prune(before)
+        await runs.list() · show(run) -> Report · records(run) · history(run) -> entries · verify(run) · prune(before)
 
 `report.Report` is what all of these give; `rehearsal` runs a workflow with one server failing at a time. Nothing is
 imported here, so that the memory carrier costs no database driver.
