@@ -7,7 +7,6 @@ import random
 import signal
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from urllib.parse import unquote, urlsplit
 
 from motet.cli import runs, session
 from motet.config.model import Config
@@ -18,7 +17,7 @@ from motet.engine.fleet.limits import LimitedDispatch, Limits
 from motet.engine.fleet.members import Member, Members, new_member
 from motet.engine.fleet.schedules import Begin, Due, Schedules
 from motet.engine.fleet.worker import NEAR, Settings, Worker, draining_on
-from motet.engine.store import Store, is_database, open_store
+from motet.engine.store import Store, hide_password, is_database, open_store
 from motet.errors import RunError
 from motet.events import ServerChanged
 from motet.monitor import logs
@@ -51,7 +50,7 @@ def beginner(durable: Durable) -> Begin:
 async def work(config: Config, given: str | None, settings: Settings, *, http: str | None, form: Format) -> None:
     """Be a worker until SIGTERM or Ctrl-C, then to the end of what is in flight. Raises RunError, or ConfigError."""
     place = url(config, given)
-    member = new_member(config.servers, speaks=[VERSION], room=settings.room)
+    member = new_member(config.servers, speaks=[VERSION], room=settings.room, stall=settings.stall)
     metrics = Metrics()
     handler = logs.write(form, redact=_redact(config, place), worker=member.id)
     try:
@@ -109,13 +108,5 @@ async def _work(
 
 def _redact(config: Config, place: str) -> Callable[[str], str]:
     """Hides what is configured as secret, and the password of the database."""
-    plain = Orchestrator(config).redactor.text
-    password = urlsplit(place).password
-    hidden = {password, unquote(password)} if password else set[str]()
-
-    def redact(text: str) -> str:
-        for word in hidden:
-            text = text.replace(word, "***")
-        return plain(text)
-
-    return redact
+    plain, hidden = Orchestrator(config).redactor.text, hide_password(place)
+    return lambda text: plain(hidden(text))

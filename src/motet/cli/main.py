@@ -14,7 +14,7 @@ from typing import Any, Final
 import click
 
 from motet.cli import exits, output
-from motet.errors import MotetError
+from motet.errors import MotetError, RunError
 
 SECTIONS: Final[Mapping[str, Mapping[str, str]]] = {
     "See it work": {
@@ -58,6 +58,10 @@ SECTIONS: Final[Mapping[str, Mapping[str, str]]] = {
 }
 """Every command with its one line of help, in the order of `motet --help`."""
 
+POSTGRES: Final = frozenset({"psycopg", "psycopg_pool", "procrastinate", "croniter", "prometheus_client"})
+"""What only a fleet needs."""
+INSTALL: Final = "pip install 'motet[postgres]'"
+
 COMMANDS: Final = {name: line for section in SECTIONS.values() for name, line in section.items()}
 
 
@@ -99,6 +103,11 @@ class Commands(click.Group):
                 output.emit_json({"error": output.error_json(error)})
             output.complain(error)
             ctx.exit(exits.of_error(error))
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] not in POSTGRES:
+                raise
+            output.complain(RunError(f"a fleet needs {error.name}, which is not installed", hint=INSTALL))
+            ctx.exit(exits.FAILED)
         except KeyboardInterrupt:
             output.say("interrupted")
             ctx.exit(exits.INTERRUPTED)

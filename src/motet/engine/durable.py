@@ -166,7 +166,7 @@ class Durable:
     async def _let_go(self, claim: Claim, leg: Leg | None) -> None:
         with contextlib.suppress(RunError):  # it will be found by its owner's death, or by its lease
             if leg is None:
-                await self.ledger.release(claim.row.id, claim.token, wake=None)
+                await self.ledger.release(claim.row.id, claim.token, wake=None, well=False)
             elif not leg.let and not await leg.let_go():
                 await leg.let_go(heard=False)
         forget(claim.token)

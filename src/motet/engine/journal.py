@@ -77,6 +77,10 @@ class RunRow:
         """Is it over?"""
         return self.status not in OPEN
 
+    def driven(self, now: float) -> bool:
+        """Does somebody drive it who may be alive? `now` is seconds since 1970, by the clock of its leases."""
+        return self.owner is not None and self.lease >= now and alive(self.owner)
+
     @property
     def servers(self) -> frozenset[str] | None:
         """The servers it may touch; None when only their boundaries tell."""
@@ -246,6 +250,11 @@ class Ledger:
         found = [(RunRow(*row), over) for *row, over in await self.store.read(Sql(text, (*at, limit)))]
         return [row for row, over in found if row.owner is None or over or not alive(row.owner)]
 
+    async def parked(self) -> list[RunRow]:
+        """Open runs that nobody but a person starts again."""
+        text = f"select {_COLUMNS} from run where parked <> '' and status in ('running', 'waiting')"
+        return [RunRow(*row) for row in await self.store.read(Sql(text))]
+
     async def entries(self, run: str) -> tuple[list[Entry], str]:
         """Everything it has done, and the last hash. Raises `RunError` naming the first row that is damaged."""
         return await self.entries_since(run, 0, "")
@@ -331,7 +340,7 @@ class Ledger:
             if (head, len(entries)) != (written, row.seq):
                 raise _cut_off(row, len(entries))
         except RunError:
-            await self.release(run, token, wake=None)
+            await self.release(run, token, wake=None, well=False)
             raise
         return Claim(row, token, str(bundle), entries, head, [_message(*one) for one in said])
 
@@ -342,13 +351,23 @@ class Ledger:
         return {str(owner) for (owner,) in rows}
 
     async def release(
-        self, run: str, token: str, *, wake: float | None, status: str | None = None, heard: bool = True
+        self,
+        run: str,
+        token: str,
+        *,
+        wake: float | None,
+        status: str | None = None,
+        heard: bool = True,
+        well: bool = True,
     ) -> bool:
-        """Let go of it until `wake`. False when it is not ours, or, if `heard`, when something new is in its inbox."""
+        """Let go of it until `wake`. False when it is not ours, or, if `heard`, when something new is in its inbox.
+
+        `well`: it was driven as far as it goes, so that no earlier misfortune counts any more.
+        """
         unheard = " and not exists (select 1 from inbox where inbox.run = run.id and state = 'new')"
         text = (
-            "update run set owner = null, lease = 0, deaths = 0, wake = ?, status = coalesce(?, status)"
-            f" where id = ? and owner = ?{unheard if heard else ''} returning id"
+            f"update run set owner = null, lease = 0{', deaths = 0' if well else ''}, wake = ?,"
+            f" status = coalesce(?, status) where id = ? and owner = ?{unheard if heard else ''} returning id"
         )
         try:
             await self.store.do(Sql(text, (wake, status, run, token), must=True))

@@ -133,7 +133,9 @@ class Leg:
             status = self.state.status if parked else "running"
         if not heard:
             wake = 0.0
-        self.let = await self.ledger.release(self.claim.row.id, self.claim.token, wake=wake, status=status, heard=heard)
+        self.let = await self.ledger.release(
+            self.claim.row.id, self.claim.token, wake=wake, status=status, heard=heard, well=self.parked
+        )
         return self.let
 
     def _is_settled(self) -> bool:

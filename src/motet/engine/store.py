@@ -11,17 +11,19 @@ import asyncio
 import contextlib
 import os
 import queue
+import re
 import sqlite3
 import threading
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol, cast
+from urllib.parse import quote
 
 from motet.errors import RunError
 
-SCHEMA = 2
+SCHEMA = 3
 """Of the tables. A newer one is refused, an older one is brought up to date on opening."""
 MIGRATIONS: dict[int, tuple[str, ...]] = {
     1: (
@@ -74,6 +76,9 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
             "create table ticket(name text not null, holder text not null, at double precision not null,"
             " until double precision not null, primary key(name, holder))"
         ),
+    ),
+    3: (  # each worker says after which silence it is to be taken for dead
+        "alter table worker add column stall double precision not null default 15",
     ),
 }
 Rows = list[tuple[Any, ...]]
@@ -369,6 +374,23 @@ KEEPALIVE: Final[Mapping[str, Any]] = {
     "tcp_user_timeout": 10_000,
 }
 """How soon a connection that nobody answers on is given up, where it is one over the network."""
+_SESSION: Final = (
+    "set synchronous_commit = on",
+    "set idle_in_transaction_session_timeout = '5s'",
+    "set tcp_keepalives_idle = 5",
+    "set tcp_keepalives_interval = 2",
+    "set tcp_keepalives_count = 3",
+    "set tcp_user_timeout = 10000",
+)
+"""How soon PostgreSQL gives up a client: one that is stopped or cut off in the middle of a transaction must not keep
+its locks, or nobody else could take up its run."""
+
+
+async def settle_session(connection: Any) -> None:
+    """Make a new connection to PostgreSQL one that can be trusted with a journal, and that commits by itself."""
+    await connection.set_autocommit(True)
+    for setting in _SESSION:
+        await connection.execute(setting)
 
 
 class Unreachable(RunError):
@@ -384,13 +406,19 @@ class PostgresStore:
 
     def __init__(self, url: str, connections: int = 4) -> None:
         self._url = url
+        self._hidden: Callable[[str], str] = str
         self._free: asyncio.LifoQueue[Any] = asyncio.LifoQueue()
         self._size = connections
 
     async def open(self) -> None:
         """Connect, and bring the tables up to date. Raises `RunError`."""
-        import psycopg
-
+        try:
+            import psycopg
+        except ModuleNotFoundError as error:
+            raise RunError(
+                f"PostgreSQL needs {error.name}, which is not installed", hint="pip install 'motet[postgres]'"
+            ) from None
+        self._hidden = hide_password(self._url)
         try:
             for _ in range(self._size):
                 self._free.put_nowait(await self._connect())
@@ -401,9 +429,9 @@ class PostgresStore:
     async def _connect(self) -> Any:
         import psycopg
 
-        connection = await psycopg.AsyncConnection.connect(self._url, autocommit=True, **KEEPALIVE)
+        connection = await psycopg.AsyncConnection.connect(self._url, **KEEPALIVE)
         try:
-            await connection.execute("set synchronous_commit = on")
+            await settle_session(connection)
         except BaseException:
             await connection.close()
             raise
@@ -457,12 +485,10 @@ class PostgresStore:
             await connection.close()
             message = f"the journal in PostgreSQL did not answer within {PATIENCE:.0f} s"
             raise Unreachable(message, doubtful=True) from None
-        except psycopg.OperationalError as error:
+        except psycopg.Error as error:
             if not connection.closed:  # it answered: a lock, a full disk, a missing right
                 raise self._trouble(error) from error
             raise Unreachable(self._trouble(error).message, doubtful=doubtful) from error
-        except psycopg.Error as error:
-            raise self._trouble(error) from error
         finally:
             self._free.put_nowait(connection)
 
@@ -484,10 +510,12 @@ class PostgresStore:
     def _trouble(self, error: Exception) -> RunError:
         hints = {
             "permission denied": "grant the role what docs/fleet.md lists",
-            "connection failed": "is it running, and can it be reached from here?",
+            "authentication failed": "is the password the one of that role?",
             "does not exist": "create it, or name another one",
+            "connection failed": "is it running, and can it be reached from here?",
+            "resolve host": "is it running, and can it be reached from here?",
         }
-        said = str(error).strip() or type(error).__name__
+        said = self._hidden(str(error).strip() or type(error).__name__)
         hint = next((text for word, text in hints.items() if word in said), "")
         return RunError(f"the journal in PostgreSQL: {said}", hint=hint)
 
@@ -503,9 +531,54 @@ async def postgres_store(url: str) -> AsyncGenerator[PostgresStore]:
         await store.close()
 
 
+def _passwords(url: str) -> frozenset[str]:
+    """The password in that URL, in every form it may be shown in.
+
+    Raises `RunError`, without a piece of the URL, when it is none: what cannot be read may be the password.
+    """
+    from psycopg import ProgrammingError
+    from psycopg.conninfo import conninfo_to_dict
+
+    hint = "postgresql://ROLE:PASSWORD@HOST/DATABASE; in the password write @ as %40, / as %2F, : as %3A, % as %25"
+    try:
+        parts = conninfo_to_dict(url)
+    except ProgrammingError:
+        raise RunError("the URL of the database cannot be read", hint=hint) from None
+    port = str(parts.get("port") or "")
+    if "@" in str(parts.get("host") or "") or not all(one.isdigit() for one in port.split(",") if one):
+        raise RunError("the URL of the database cannot be read", hint=hint)
+    password = str(parts.get("password") or "")
+    return frozenset(filter(None, (password, quote(password), quote(password, safe=""))))
+
+
+def hide_password(url: str) -> Callable[[str], str]:
+    """Gives a function that hides the password of that database in any text. Raises `RunError` as opening it does."""
+    secrets = _passwords(url)
+
+    def hidden(text: str) -> str:
+        for secret in secrets:
+            text = text.replace(secret, "***")
+        return text
+
+    return hidden
+
+
+_DATABASE = re.compile(r"postgres(?:ql)?://", re.IGNORECASE)
+_NO_FILE = re.compile(r"[a-z][a-z0-9+.-]*://|(?:.*\s)?(?:host|dbname|user|password)\s*=", re.IGNORECASE)
+
+
 def is_database(where: str) -> bool:
-    """Is it the URL of a PostgreSQL database, rather than a file?"""
-    return where.startswith(("postgresql://", "postgres://"))
+    """Is it the URL of a PostgreSQL database, rather than a file?
+
+    Raises `RunError`, without showing it, when it is the address of something else: it may hold a password.
+    """
+    if _DATABASE.match(where):
+        return True
+    if _NO_FILE.match(where):
+        raise RunError(
+            "a journal is a file, or a PostgreSQL database", hint="--database postgresql://ROLE@HOST/DATABASE"
+        )
+    return False
 
 
 @asynccontextmanager

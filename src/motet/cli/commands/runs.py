@@ -51,8 +51,9 @@ async def _stuck(settings: Config, journal: str | None, limit: int) -> list[tupl
     from motet.engine.fleet.members import Members, stuck
 
     async with runs.journal(settings, journal) as durable:
-        rows = await durable.list(status=("running", "waiting"), limit=limit)
-        return stuck(rows, await Members(durable.ledger.store).all(), durable.now())
+        rows = [*await durable.ledger.parked(), *await durable.ledger.due()]
+        found = stuck(rows, await Members(durable.ledger.store).all(), durable.now())
+    return sorted(found, key=lambda one: -one[0].created)[:limit]
 
 
 def _show_stuck(found: list[tuple[RunRow, str]], *, as_json: bool) -> None:

@@ -20,7 +20,7 @@ from procrastinate.manager import JobManager
 from psycopg_pool import PoolTimeout
 
 from motet.engine.journal import RunRow
-from motet.engine.store import KEEPALIVE
+from motet.engine.store import KEEPALIVE, settle_session
 from motet.errors import RunError
 
 log = logging.getLogger("motet.fleet")
@@ -61,6 +61,7 @@ class Jobs:
             timeout=PATIENCE,
             reconnect_timeout=PATIENCE,
             kwargs=dict(KEEPALIVE),
+            configure=settle_session,
         )
         self._app = App(connector=self._connector)
         self._app.job_manager = _Manager(self._connector)

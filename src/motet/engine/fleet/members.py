@@ -24,7 +24,7 @@ OVERDUE = 60.0
 FORGOTTEN = 24 * 3600.0
 """Seconds after which a worker that left no word is no longer listed."""
 
-_COLUMNS = "id, host, pid, release, speaks, servers, started, seen, legs, room, draining"
+_COLUMNS = "id, host, pid, release, speaks, servers, started, seen, legs, room, draining, stall"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +47,15 @@ class Member:
     room: int = 0
     """Runs it would drive at once."""
     draining: bool = False
+    stall: float = STALL
+    """Seconds of silence after which it is to be taken for dead."""
     silent: float = 0.0
     """Seconds since it was seen, by the database's clock."""
 
     @property
     def alive(self) -> bool:
         """Is it taken for alive?"""
-        return self.silent <= STALL
+        return self.silent <= self.stall
 
     def can_drive(self, row: RunRow) -> bool:
         """Does it speak the run's version, and know every server the run may touch?"""
@@ -74,7 +76,7 @@ class Member:
         return {**told, "speaks": sorted(self.speaks), "servers": sorted(self.servers), "alive": self.alive}
 
 
-def new_member(servers: Iterable[str], *, speaks: Iterable[int], room: int) -> Member:
+def new_member(servers: Iterable[str], *, speaks: Iterable[int], room: int, stall: float = STALL) -> Member:
     """The process we are, as a worker."""
     return Member(
         id=uuid.uuid4().hex[:12],
@@ -84,6 +86,7 @@ def new_member(servers: Iterable[str], *, speaks: Iterable[int], room: int) -> M
         speaks=frozenset(speaks),
         servers=frozenset(servers),
         room=room,
+        stall=stall,
     )
 
 
@@ -131,14 +134,14 @@ class Members:
         """Say that it lives; the first time, that it is there. Raises `RunError`."""
         await self._store.do(
             Sql(
-                f"insert into worker({_COLUMNS}) values(?, ?, ?, ?, ?, ?, {{now}}, {{now}}, ?, ?, ?)"
+                f"insert into worker({_COLUMNS}) values(?, ?, ?, ?, ?, ?, {{now}}, {{now}}, ?, ?, ?, ?)"
                 " on conflict(id) do update set seen = excluded.seen, legs = excluded.legs,"
                 " draining = excluded.draining",
                 (
                     *(member.id, member.host, member.pid, member.release),
                     msgspec.json.encode(sorted(member.speaks)).decode(),
                     msgspec.json.encode(sorted(member.servers)).decode(),
-                    *(legs, member.room, int(draining)),
+                    *(legs, member.room, int(draining), member.stall),
                 ),
             ),
             Sql("delete from worker where seen < {now} - ?", (FORGOTTEN,)),
@@ -178,6 +181,7 @@ def _member(
     legs: int,
     room: int,
     draining: int,
+    stall: float,
     silent: float,
 ) -> Member:
     return Member(
@@ -186,5 +190,6 @@ def _member(
         frozenset(msgspec.json.decode(servers, type=list[str])),
         *(started, seen, legs, room),
         bool(draining),
+        stall,
         silent,
     )

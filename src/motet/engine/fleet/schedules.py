@@ -145,7 +145,8 @@ def move(schedule: Schedule, now: float, *, busy: bool) -> Move:
     later = times(schedule.cron, schedule.zone, come[-1], limit=1) if come else [schedule.next]
     missed = [at for at in come if now - at > GRACE]
     current = come[len(missed) :]
-    if missed and not current and schedule.catch_up == "one":
+    caught_up = not later or later[0] > now
+    if missed and not current and caught_up and schedule.catch_up == "one":
         current = [missed.pop()]
     missed += current[:-1]
     fire = current[-1] if current else None

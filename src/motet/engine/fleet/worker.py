@@ -23,6 +23,7 @@ from motet.engine.fleet.limits import Limits
 from motet.engine.fleet.members import HEARTBEAT, STALL, Member, Members
 from motet.engine.journal import Busy, LostRun, RunRow
 from motet.engine.ports import Dispatch
+from motet.engine.store import Unreachable
 from motet.errors import MotetError, RunError
 from motet.events import Emit, LegBegan, LegEnded, nobody
 
@@ -38,6 +39,8 @@ AGAIN = 5.0
 """Seconds until a run whose leg failed is tried again."""
 HELD = 1.0
 """Seconds until a run is tried again that its workflow's limit held back."""
+SETTLE = 0.25
+"""Seconds between looks for legs that a worker that is to end has not told to."""
 NEAR = 1.0
 """Seconds a leg waits for a timer rather than let the run go."""
 
@@ -56,6 +59,7 @@ class Settings:
     stall: float = STALL
     sweep: float = SWEEP
     grace: float = GRACE
+    again: float = AGAIN
 
 
 @dataclass(slots=True)
@@ -198,14 +202,15 @@ class Worker:
 
     async def _settle(self) -> None:
         """Let what is in flight end, within the grace; leave the rest to others."""
-        for run in self.runs.driving:
-            self.runs.pause(run)
-        if self._legs:
-            _, late = await asyncio.wait(list(self._legs.values()), timeout=self.settings.grace)
-            for task in late:
-                task.cancel()
-            if late:
-                await asyncio.wait(late)
+        until = awake() + self.settings.grace
+        while self._legs and awake() < until:
+            for run in self.runs.driving:  # also one whose claim was still on its way a moment ago
+                self.runs.pause(run)
+            await asyncio.wait(list(self._legs.values()), timeout=SETTLE)
+        for task in (late := list(self._legs.values())):
+            task.cancel()
+        if late:
+            await asyncio.wait(late)
 
     # -- one leg --------------------------------------------------------------------------------------------------
 
@@ -226,7 +231,7 @@ class Worker:
         """The run, if there is something that this worker can do for it."""
         try:
             row = await self.runs.ledger.row(run)
-            if row.ended or row.parked or not self.member.can_drive(row):
+            if row.ended or row.parked or not self.member.can_drive(row) or row.driven(self.clock.now()):
                 return None
             lost = row.deaths + (row.owner is not None)
             if lost >= POISON:
@@ -252,6 +257,9 @@ class Worker:
         except LostRun as error:
             log.warning("%s", error.message)
             return "lost"
+        except Unreachable as error:  # that is no fault of the run
+            self._troubled(error)
+            return "failed"
         except MotetError as error:
             log.warning("run %s: %s", row.id, error.message)
             await self._fault(row, error.message)
@@ -264,7 +272,7 @@ class Worker:
 
     async def _fault(self, row: RunRow, why: str) -> None:
         try:
-            if await self.runs.ledger.fault(row.id, again_in=AGAIN) >= POISON:
+            if await self.runs.ledger.fault(row.id, again_in=self.settings.again) >= POISON:
                 log.error("run %s is parked: %s", row.id, why)
                 await self.runs.ledger.park(await self.runs.ledger.row(row.id), why)
         except RunError as error:
