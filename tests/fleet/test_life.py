@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import signal
-import sys
 
 import aiohttp
 import pytest
 
+from fleet.faults import tried
 from fleet.fleet_kit import FLOW, Fleet
-from motet.engine import owners
+from motet.engine import owners, store
 from motet.engine.fleet.members import Member, stuck, who_could
 from motet.engine.journal import RunRow
+from motet.engine.store import SCHEMA
 from motet.workflow.loading import load_text
 
 pytestmark = pytest.mark.timeout(90)
@@ -38,21 +38,6 @@ steps:
 """
 
 
-async def motet(fleet: Fleet, *words: str, within: float = 40.0) -> tuple[int, str, str]:
-    """Run a command beside the fleet: exit code, stdout, stderr."""
-    child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "motet", *words, "--database", fleet.url),
-        *("--config", str(fleet.folder / "motet.toml")),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        stdin=asyncio.subprocess.DEVNULL,
-        env={**os.environ, "MOTET_JOURNAL": ""},
-    )
-    async with asyncio.timeout(within):
-        out, err = await child.communicate()
-    return child.returncode or 0, out.decode(), err.decode()
-
-
 def written(fleet: Fleet, text: str) -> str:
     """A workflow file."""
     file = fleet.folder / "flow.yaml"
@@ -62,7 +47,7 @@ def written(fleet: Fleet, text: str) -> str:
 
 async def test_a_run_is_handed_to_a_living_worker_and_watched_to_its_end(fleet: Fleet) -> None:
     await fleet.fully(1)
-    code, out, err = await motet(fleet, "run", written(fleet, QUICK), "--id", "r1")
+    code, out, err = await fleet.motet("run", written(fleet, QUICK), "--id", "r1")
     assert (code, "complete: quick" in out) == (0, True)
     assert "done" in err  # the steps were shown as they settled
     row = await fleet.durable.ledger.row("r1")
@@ -70,15 +55,15 @@ async def test_a_run_is_handed_to_a_living_worker_and_watched_to_its_end(fleet: 
 
 
 async def test_without_workers_a_run_is_driven_by_the_command_itself(fleet: Fleet) -> None:
-    code, out, _ = await motet(fleet, "run", written(fleet, QUICK))
+    code, out, _ = await fleet.motet("run", written(fleet, QUICK))
     assert (code, "complete: quick" in out) == (0, True)
 
 
 async def test_a_run_that_is_left_alone_waits_for_a_worker_and_says_so(fleet: Fleet) -> None:
-    code, out, err = await motet(fleet, "run", written(fleet, QUICK), "--detach", "--id", "r1")
+    code, out, err = await fleet.motet("run", written(fleet, QUICK), "--detach", "--id", "r1")
     assert (code, out.strip()) == (0, "r1")
     assert "no worker is alive; start one with: motet worker" in err
-    _, told, _ = await motet(fleet, "runs", "--stuck", "--json")
+    _, told, _ = await fleet.motet("runs", "--stuck", "--json")
     assert [(one["id"], one["reason"]) for one in json.loads(told)] == [("r1", "no worker is alive")]
     await fleet.worker()
     await fleet.finished(["r1"])
@@ -86,9 +71,9 @@ async def test_a_run_that_is_left_alone_waits_for_a_worker_and_says_so(fleet: Fl
 
 async def test_an_approval_is_given_from_another_machine_and_a_worker_goes_on(fleet: Fleet) -> None:
     await fleet.fully(1)
-    code, _, _ = await motet(fleet, "run", written(fleet, ASKS), "--id", "r1")
+    code, _, _ = await fleet.motet("run", written(fleet, ASKS), "--id", "r1")
     assert code == 4
-    code, out, _ = await motet(fleet, "approve", "r1", "ok", "--note", "fine")
+    code, out, _ = await fleet.motet("approve", "r1", "ok", "--note", "fine")
     assert (code, "a worker goes on with it" in out) == (0, True)
     await fleet.until(lambda: ended(fleet, "r1"), what="the run to end")
     assert (await fleet.durable.ledger.row("r1")).status == "complete"
@@ -107,6 +92,22 @@ async def test_a_step_that_kills_its_workers_is_parked_after_three(fleet: Fleet)
     await fleet.until(lambda: parked(fleet, run), what="the run to be parked")
 
 
+AHEAD = """
+import datetime, time
+plain, Plain = time.time, datetime.datetime
+time.time = lambda: plain() + 7200
+class Ahead(Plain):
+    @classmethod
+    def now(cls, tz=None):
+        return cls.fromtimestamp(plain() + 7200, tz)
+datetime.datetime = Ahead
+"""
+LATER = """motet: 1
+name: later
+steps:
+  hour: {{wait: 1h}}
+  k1: {{call: a.keyed, with: {{id: x}}, needs: [hour]}}
+"""
 DIES = """
 import os, signal
 from motet.engine import durable
@@ -127,13 +128,13 @@ async def test_a_run_that_kills_whoever_takes_it_up_is_parked_after_three(fleet:
         assert await worker.ended() == -signal.SIGKILL
     await fleet.worker()
     await fleet.until(lambda: parked(fleet, "poison"), what="the run to be parked")
-    _, told, _ = await motet(fleet, "runs", "--stuck")
+    _, told, _ = await fleet.motet("runs", "--stuck")
     assert "parked: 3 legs in a row were lost without getting anywhere" in told
     others = await fleet.start(3)
     await fleet.finished(others)
-    code, out, _ = await motet(fleet, "resume", "poison")  # by workers that no longer die of it
+    code, out, _ = await fleet.motet("resume", "poison")  # by workers that no longer die of it
     assert (code, "complete: flow" in out) == (0, True)
-    assert await fleet.wrong([*others, "poison"]) == []
+    await tried("poison", fleet, [*others, "poison"])
 
 
 async def parked(fleet: Fleet, run: str) -> bool:
@@ -145,23 +146,43 @@ async def test_a_run_stays_with_workers_that_speak_its_version_of_the_journal(fl
     await fleet.worker(script=newer)
     await fleet.until(lambda: fleet.living(1), what="the newer worker")
     (run,) = await fleet.start()
-    _, told, _ = await motet(fleet, "runs", "--stuck")
+    _, told, _ = await fleet.motet("runs", "--stuck")
     assert "no living worker speaks version 1 of the journal" in told
     await fleet.worker()
     await fleet.finished([run])
-    assert await fleet.wrong([run]) == []
+    await tried("versions", fleet, [run])
+
+
+async def test_tables_that_a_newer_motet_brought_up_to_date_serve_a_worker_that_runs(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fleet.fully(1)
+    runs = await fleet.start(4, seconds=0.5)
+    await fleet.acting(4)
+    with monkeypatch.context() as newer:
+        newer.setattr(store, "SCHEMA", SCHEMA + 1)
+        newer.setitem(store.MIGRATIONS, SCHEMA + 1, ("alter table run add column later text",))
+        async with store.open_store(fleet.url):
+            pass
+    await fleet.finished(runs)
+    code, _, err = await fleet.motet("runs")
+    assert (code, f"has schema {SCHEMA + 1}; this motet knows {SCHEMA}" in err) == (1, True)
+    await tried("newer", fleet, runs)
 
 
 async def test_two_machines_whose_clocks_disagree_go_by_the_databases(fleet: Fleet) -> None:
-    ahead = "import time; real = time.time; time.time = lambda: real() + 7200"
-    worker = await fleet.worker(script=ahead)
+    ahead = await fleet.worker(script=AHEAD)
     await fleet.worker()
     await fleet.until(lambda: fleet.living(2), what="both workers")
     runs = await fleet.start(20, seconds=0.3)
+    (later,) = await fleet.start(text=LATER)
     await fleet.acting(20)
-    worker.signal(signal.SIGKILL)
+    row = await fleet.durable.ledger.row(later)
+    assert (row.status, row.wake is not None and row.wake > fleet.durable.now()) == ("waiting", True)
+    ahead.signal(signal.SIGKILL)
     await fleet.finished(runs)
-    assert await fleet.wrong(runs) == []
+    assert (await fleet.durable.ledger.row(later)).status == "waiting"
+    await tried("clocks", fleet, runs)
 
 
 @pytest.mark.parametrize(
