@@ -17,6 +17,7 @@ import uuid
 import warnings
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -51,6 +52,8 @@ WAIT = "motet: 1\nname: wait\nsteps:\n  ok: {approval: {message: go}}\n"
 ROOM = 4
 """Runs one worker drives at once where throughput is measured."""
 PARKED = 10_000
+OURS = 4
+"""Connections of the bench itself."""
 IDLE = 10.0
 """Seconds for which idle CPU is measured."""
 
@@ -172,8 +175,24 @@ async def throughput(server: Any, workers: int, count: int = 80) -> float:
         return count / await fleet.ended(count)
 
 
-async def parked(server: Any) -> tuple[float, float]:
-    """CPU, in percent of a core, of an idle worker and of PostgreSQL, above what they use without any run."""
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """What runs that wait cost."""
+
+    ours: float
+    """CPU of an idle worker, in percent of a core, above what it uses without any run."""
+    theirs: float
+    """The same of PostgreSQL."""
+    memory: float
+    """MiB of the worker."""
+    connections: int
+    """Of the worker, to PostgreSQL."""
+    row: float
+    """KiB one of them takes in the database."""
+
+
+async def parked(server: Any) -> Parked:
+    """What ten thousand runs that wait for somebody cost."""
 
     async def idle(fleet: Bench) -> tuple[float, float]:
         await asyncio.sleep(3)
@@ -205,7 +224,13 @@ async def parked(server: Any) -> tuple[float, float]:
 
         await fleet.until(all_, within=300)
         with_ = await idle(fleet)
-    return with_[0] - without[0], with_[1] - without[1]
+        store = fleet.runs.ledger.store
+        tables = "pg_total_relation_size('run') + pg_total_relation_size('entry') + pg_total_relation_size('inbox')"
+        size = float((await store.read(Sql(f"select {tables}")))[0][0])
+        text = "select count(*) from pg_stat_activity where datname = current_database() and client_port is not null"
+        connections = int((await store.read(Sql(text)))[0][0]) - OURS
+        memory = psutil.Process(fleet.workers[0].pid).memory_info().rss
+    return Parked(with_[0] - without[0], with_[1] - without[1], memory / 2**20, connections, size / PARKED / 1024)
 
 
 def rows() -> list[Row]:
@@ -215,7 +240,7 @@ def rows() -> list[Row]:
         stopped = asyncio.run(takeover(server, how=signal.SIGSTOP))
         often = statistics.median(asyncio.run(legs(server)) for _ in range(3))
         found = {workers: asyncio.run(throughput(server, workers)) for workers in (1, 2, 4)}
-        ours, theirs = asyncio.run(parked(server))
+        cost = asyncio.run(parked(server))
     speed = " · ".join(f"{count}: {value:.1f}/s ({value / found[1]:.2f}x)" for count, value in found.items())
     return [
         Row("a run goes on after its worker was killed, same machine", f"{killed:.1f} s", "≤ 30 s", killed <= 30),
@@ -228,10 +253,12 @@ def rows() -> list[Row]:
         ),
         Row(
             f"{PARKED:,} waiting runs: CPU more than without, worker · PostgreSQL",
-            f"{ours:.1f} % · {theirs:.1f} % of a core",
+            f"{cost.ours:.1f} % · {cost.theirs:.1f} % of a core",
             "not measurable",
-            max(ours, theirs) < 1,
+            max(cost.ours, cost.theirs) < 1,
         ),
+        Row("a worker: memory, its servers not counted · connections", f"{cost.memory:.0f} MiB · {cost.connections}"),
+        Row("a waiting run in the database", f"{cost.row:.1f} KiB"),
     ]
 
 

@@ -225,10 +225,15 @@ class Fleet:
     # -- workers --------------------------------------------------------------------------------------------------
 
     async def worker(
-        self, *options: str, url: str | None = None, script: str | None = None, through: Sequence[str] = ()
+        self,
+        *options: str,
+        url: str | None = None,
+        config: Path | None = None,
+        script: str | None = None,
+        through: Sequence[str] = (),
     ) -> Process:
         """Start one more. `script`: Python that runs before motet does; `through`: the command that starts it."""
-        words = ["worker", "--database", url or self.url, "--config", str(self.folder / "motet.toml")]
+        words = ["worker", "--database", url or self.url, "--config", str(config or self.folder / "motet.toml")]
         words += ["--heartbeat", f"{HEARTBEAT}s", "--stall", f"{STALL}s", "--grace", "20s", *options]
         name = f"worker-{len(self.workers)}"
         log, code = self.folder / f"{name}.log", self.folder / f"{name}.code"
@@ -244,11 +249,11 @@ class Fleet:
         self.workers.append(worker)
         return worker
 
-    async def motet(self, *words: str, within: float = 40.0) -> tuple[int, str, str]:
+    async def motet(self, *words: str, database: str | None = None, within: float = 40.0) -> tuple[int, str, str]:
         """Run a command beside the fleet: exit code, stdout, stderr."""
         self._commands += 1
         out, err, code = (self.folder / f"command-{self._commands}.{kind}" for kind in ("out", "err", "code"))
-        given = ["--database", self.url, "--config", str(self.folder / "motet.toml")]
+        given = ["--database", database or self.url, "--config", str(self.folder / "motet.toml")]
         pid = self.nursery.bear([*words, *given], out, err, code, {"MOTET_JOURNAL": ""})
         try:
             return await Process(pid, err, code).ended(within=within), out.read_text(), err.read_text()
@@ -290,7 +295,7 @@ class Fleet:
 
     async def in_flight(self, count: int) -> list[str]:
         """So many runs of `FLOW`, each within its first unkeyed call, which ends when they are `let_go`."""
-        self._hold.touch()
+        self.hold()
         runs = await self.start(count)
 
         async def all_() -> bool:
@@ -298,6 +303,16 @@ class Fleet:
 
         await self.until(all_, what=f"{count} runs in flight")
         return runs
+
+    def hold(self) -> None:
+        """Let unkeyed calls wait before they act, until they are `let_go`."""
+        self._hold.touch()
+
+    async def within(self, run: str) -> bool:
+        """Is something of the run in flight?"""
+        with contextlib.suppress(RunError):  # it has not begun
+            return bool((await self.durable.state(run)).in_flight)
+        return False
 
     def let_go(self) -> None:
         """Let unkeyed calls act."""

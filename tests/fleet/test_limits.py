@@ -67,6 +67,15 @@ async def test_a_rate_lets_a_burst_through_and_then_no_more(fleet: Fleet) -> Non
     assert [await limits.take("server:a", f"h{n}", "w") for n in range(4)] == [True, True, False, False]
 
 
+async def test_a_rate_holds_across_workers(fleet: Fleet) -> None:
+    await Limits(fleet.store).set("server:a", rate=0.01, burst=3)
+    async with open_store(fleet.url) as one, open_store(fleet.url) as other:
+        asking = [Limits(store) for store in (one, other, fleet.store)]
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(asking[n % 3].take("server:a", f"h{n}", f"w{n % 3}")) for n in range(15)]
+    assert sum(task.result() for task in tasks) == 3
+
+
 async def test_the_permits_of_a_dead_worker_are_over_and_those_of_a_living_one_are_kept(fleet: Fleet) -> None:
     limits = Limits(fleet.store)
     await limits.set("server:a", concurrency=2)

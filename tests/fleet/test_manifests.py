@@ -87,7 +87,7 @@ def test_the_probes_ask_where_the_worker_serves() -> None:
     container = documents("kubernetes.yaml")[1]["spec"]["template"]["spec"]["containers"][0]
     port = container["ports"][0]["containerPort"]
     assert f"0.0.0.0:{port}" in container["args"]
-    assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
+    assert container["livenessProbe"]["httpGet"]["path"] == "/livez"
     assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
     service = documents("compose.yaml")[0]["services"]["worker"]
     assert f"127.0.0.1:{port}/healthz" in service["healthcheck"]["test"][-1]

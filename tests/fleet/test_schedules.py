@@ -10,7 +10,7 @@ import pytest
 
 from fleet.fleet_kit import FLOW, Fleet
 from motet.cli.fleet import beginner
-from motet.engine.fleet.schedules import Due, Move, Schedule, Schedules, checked, move, times
+from motet.engine.fleet.schedules import Due, Move, Overlap, Schedule, Schedules, checked, move, times
 from motet.engine.store import Sql
 from motet.errors import RunError, WorkflowError
 from motet.workflow.loading import load_text
@@ -119,6 +119,30 @@ async def test_a_time_nobody_was_there_for_is_counted_and_listed(fleet: Fleet) -
     await come(fleet, ago=3 * 3600)
     assert await schedules.tick(beginner(fleet.durable)) == []
     assert ((await schedules.get("s")).missed, await fleet.durable.list()) == (4, [])
+
+
+async def test_a_long_time_without_workers_is_caught_up_with_one_run(fleet: Fleet) -> None:
+    schedules = Schedules(fleet.store)
+    await schedules.add("s", FLOWS, "* * * * *", {"seconds": 0}, catch_up="one")
+    await come(fleet, ago=2000 * 60)
+    fired = [one for _ in range(4) for one in await schedules.tick(beginner(fleet.durable))]
+    found = await schedules.get("s")
+    assert (len(fired), len(await fleet.durable.list()), found.missed >= 1999) == (1, 1, True)
+
+
+@pytest.mark.parametrize(("overlap", "runs", "missed"), [("skip", 1, 1), ("queue", 1, 0), ("allow", 2, 0)])
+async def test_a_time_that_comes_while_the_run_before_it_goes_on(
+    fleet: Fleet, overlap: Overlap, runs: int, missed: int
+) -> None:
+    schedules = Schedules(fleet.store)
+    await schedules.add("s", FLOWS, "@hourly", {"seconds": 0}, overlap=overlap)
+    for ago in (2.0, 1.0):
+        await come(fleet, ago=ago)
+        await schedules.tick(beginner(fleet.durable))
+    assert (len(await fleet.durable.list()), (await schedules.get("s")).missed) == (runs, missed)
+    await fleet.store.do(Sql("update run set status = 'complete'"))
+    await schedules.tick(beginner(fleet.durable))
+    assert len(await fleet.durable.list()) == {"skip": 1, "queue": 2, "allow": 2}[overlap]
 
 
 async def test_a_paused_schedule_lets_its_times_pass_and_goes_on_with_the_next(fleet: Fleet) -> None:

@@ -76,6 +76,7 @@ async def test_health_says_what_is_wrong_and_readiness_also_that_it_is_to_end() 
         assert await get(address, "/readyz") == (503, '{"ok": false, "wrong": {"draining": "it is to end"}}')
         wrong["database"] = "gone"
         assert await get(address, "/healthz") == (503, '{"ok": false, "wrong": {"database": "gone"}}')
+        assert await get(address, "/livez") == (200, '{"ok": true}')  # no reason to restart it
         status, text = await get(address, "/metrics")
         assert (status, "motet_calls_total" in text) == (200, True)
         assert (await get(address, "/"))[0] == 404

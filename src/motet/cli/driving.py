@@ -23,6 +23,9 @@ from motet.orchestrator.orchestrator import Orchestrator
 from motet.workflow.model import Workflow
 from motet.workflow.touched import servers_of
 
+LOOK_OUT = 5.0
+"""Seconds between looks for workers that could drive a run that is watched."""
+
 Begin = Callable[[Durable, Workflow], Awaitable[str]]
 """Makes or finds the run that is to go on, and gives its id."""
 
@@ -138,14 +141,31 @@ async def _watched(
         ask = asking.asker(yes=yes, paused=view.paused)
         async with runs.journal(config, place) as durable, asyncio.TaskGroup() as group:
             follower = group.create_task(_follow(durable, run, view.tell, ask))
+            lookout = group.create_task(_look_out(durable, run))
             with session.interruptible(follower.cancel):
                 await asyncio.wait([follower])
+            lookout.cancel()
             report = await durable.show(run)
         if follower.cancelled():
             output.say(f"run {run} goes on without you; see it with: motet show {run}")
         else:
             view.settle(report)
     return report, follower.cancelled()
+
+
+async def _look_out(durable: Durable, run: str) -> None:
+    """Say so when the run could go on and no worker is left who could drive it."""
+    from motet.engine.fleet.members import Members, stuck
+
+    told = ""
+    while True:
+        await asyncio.sleep(LOOK_OUT)
+        row = await durable.ledger.row(run)
+        found = stuck([row], await Members(durable.ledger.store).all(), durable.now())
+        why = found[0][1] if found else ""
+        if why and why != told:
+            output.say(f"run {run} waits: {why}; start one with: motet worker")
+        told = why
 
 
 async def _follow(durable: Durable, run: str, tell: Emit, ask: Ask | None) -> None:

@@ -1,4 +1,4 @@
-"""The HTTP face of a worker: `/healthz`, `/readyz` and `/metrics`, and nothing else."""
+"""The HTTP face of a worker: `/livez`, `/healthz`, `/readyz` and `/metrics`, and nothing else."""
 
 from __future__ import annotations
 
@@ -21,10 +21,15 @@ _CONTENT_TYPE = {"Content-Type": CONTENT_TYPE}
 async def serving(address: str, *, healthy: Complaints, ready: Complaints, metrics: Metrics) -> AsyncGenerator[str]:
     """Serve at `HOST:PORT` for as long as the block lasts; gives the address with the port that was taken.
 
-    `/healthz` and `/readyz` answer 200, or 503 with what is wrong as JSON. Raises `ConfigError` when nothing can be
+    `/livez` answers 200 as long as anything is answered: an outage of the database is no reason to restart a worker,
+    whose calls in flight would become unknown. `/healthz` and `/readyz` answer 200, or 503 with what is wrong as JSON.
+    Raises `ConfigError` when nothing can be
     served there.
     """
     host, port = _split(address)
+
+    async def life(_: web.Request) -> web.Response:
+        return _answer({})
 
     async def health(_: web.Request) -> web.Response:
         return _answer(healthy())
@@ -36,6 +41,7 @@ async def serving(address: str, *, healthy: Complaints, ready: Complaints, metri
         return web.Response(body=metrics.text(), headers=_CONTENT_TYPE)
 
     app = web.Application(client_max_size=1024)
+    app.router.add_get("/livez", life)
     app.router.add_get("/healthz", health)
     app.router.add_get("/readyz", readiness)
     app.router.add_get("/metrics", scrape)

@@ -18,7 +18,7 @@ STATUSES = ("running", "waiting", "complete", "partial", "failed", "cancelled")
 
 @click.command(short_help="The latest runs, and how they stand.")
 @click.option("--status", multiple=True, type=click.Choice(STATUSES), help="Only runs of this status.")
-@click.option("--stuck", is_flag=True, help="Only runs that nothing but a person or another worker will move.")
+@click.option("--stuck", is_flag=True, help="Only open runs that ought to go on and do not, with the reason.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=30, show_default=True, help="Most runs shown.")
 @options.journal
 @options.config

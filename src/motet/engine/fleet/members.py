@@ -107,7 +107,7 @@ def who_could(row: RunRow, members: Sequence[Member]) -> str:
 
 
 def stuck(rows: Sequence[RunRow], members: Sequence[Member], now: float) -> list[tuple[RunRow, str]]:
-    """Open runs that nothing but a person, or another worker, will move; each with the reason.
+    """Open runs that ought to go on and do not: a person has to do something, or another worker; with the reason.
 
     A run that waits for an approval, a timer or an answer is not stuck. `now` is seconds since 1970.
     """
