@@ -81,6 +81,12 @@ class RunRow:
         """Does somebody drive it who may be alive? `now` is seconds since 1970, by the clock of its leases."""
         return self.owner is not None and self.lease >= now and alive(self.owner)
 
+    def due(self, now: float) -> bool:
+        """Could it go on: is it open, nobody driving it, and its wait over? `now` as in `driven`."""
+        if self.ended or self.parked or self.driven(now):
+            return False
+        return self.wake <= now if self.wake is not None else self.status == "running"
+
     @property
     def servers(self) -> frozenset[str] | None:
         """The servers it may touch; None when only their boundaries tell."""

@@ -31,6 +31,9 @@ POLL = 5.0
 PATIENCE = 10.0
 """Seconds to wait for a connection."""
 
+_WAITING = "select queueing_lock from procrastinate_jobs where status = 'todo' and queueing_lock is not null"
+"""As `JobManager.list_jobs_async` finds them, but without making a `Job` of each: there may be very many."""
+
 Leg = Callable[[str], Awaitable[None]]
 """Drives a run as far as it goes now."""
 
@@ -95,8 +98,8 @@ class Jobs:
         jobs = [_job(row) for row in rows]
         with _told():
             if len(jobs) > 1:
-                todo = await self._app.job_manager.list_jobs_async(status="todo", task=TASK)
-                waiting = {job.queueing_lock for job in todo}
+                known = await self._connector.execute_query_all_async(_WAITING)
+                waiting = {job["queueing_lock"] for job in known}
                 jobs = [job for job in jobs if job.queueing_lock not in waiting]
             try:
                 if jobs:

@@ -231,8 +231,8 @@ class Worker:
         """The run, if there is something that this worker can do for it."""
         try:
             row = await self.runs.ledger.row(run)
-            if row.ended or row.parked or not self.member.can_drive(row) or row.driven(self.clock.now()):
-                return None
+            if not row.due(self.clock.now()) or not self.member.can_drive(row):
+                return None  # a job too many
             lost = row.deaths + (row.owner is not None)
             if lost >= POISON:
                 why = f"{lost} legs in a row were lost without getting anywhere"
