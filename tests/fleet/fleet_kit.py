@@ -237,6 +237,7 @@ class Fleet:
         words += ["--heartbeat", f"{HEARTBEAT}s", "--stall", f"{STALL}s", "--grace", "20s", *options]
         name = f"worker-{len(self.workers)}"
         log, code = self.folder / f"{name}.log", self.folder / f"{name}.code"
+        log.touch()
         if script or through:
             begin = ["-c", f"{script}\nfrom motet.cli.main import main\nmain()"] if script else ["-m", "motet"]
             with log.open("wb") as out:
