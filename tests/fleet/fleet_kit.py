@@ -365,6 +365,15 @@ class Fleet:
                 with contextlib.suppress(RunError):  # a late answer was faster
                     await self.durable.resolve(run, unit.key, verdict, data={"id": f"{run}/{unit.key}"})
 
+    async def all_told(self, runs: Iterable[str]) -> bool:
+        """Do these runs rest, and know of every effect they had? What was fenced before it was sent had none."""
+        acted = {ident for _, ident, _ in self.effects()}
+        for run in await self.open(runs):
+            for unit in (await self.durable.state(run)).waiting:
+                if unit.waiting is not None and unit.waiting.reason == "resolve" and f"{run}/{unit.key}" in acted:
+                    return False
+        return await self.rested(runs)
+
     def effects(self) -> list[tuple[str, str, str]]:
         """Every effect there was: the tool, what it was for, its key."""
         file = self.folder / "effects"

@@ -47,7 +47,7 @@ async def test_a_worker_that_was_stopped_and_comes_back_starts_nothing_and_its_l
     before = fleet.effects()
     first.signal(signal.SIGCONT)
     assert unknown  # those were in the middle of a call that may not be repeated
-    await fleet.until(lambda: fleet.over(unknown), what="late answers")  # nobody else said what became of them
+    await fleet.until(lambda: fleet.all_told(unknown), what="late answers")  # nobody else said what became of them
     left = {ident.partition("/")[0] for _, ident, _ in fleet.effects()[len(before) :]}
     assert left <= set(unknown)  # the runs that others had ended saw nothing of it
     await tried("stopped", fleet, runs)
