@@ -10,6 +10,7 @@ What an error means for the caller: a request that never left, or was refused be
 
 from __future__ import annotations
 
+import asyncio
 import email.utils
 import json
 import re
@@ -17,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar, cast
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 import httpx2
 import msgspec
@@ -73,6 +74,7 @@ class ApiClient:
         headers: Mapping[str, str] | None = None,
         auth: tuple[str, str] | None = None,
         timeout: float = 30.0,
+        total: float = 300.0,
         max_bytes: int = 16 * MIB,
         allow_http: bool = False,
         explain: Explain | None = None,
@@ -81,13 +83,14 @@ class ApiClient:
     ) -> None:
         """A client for `base` (ValueError for an unsafe one).
 
-        `timeout` is in seconds, per connect, read and write. `secrets` are replaced in the vendor's words, before these
-        are cut to length.
+        `timeout` is in seconds, per connect, read and write; `total` for a request and its whole answer. `secrets` are
+        replaced in the vendor's words, before these are cut to length.
         """
         self.service = service
         self.base = base_url(base, allow_http=allow_http)
         self._origin = origin(self.base)
         self._max_bytes = max_bytes
+        self._total = total
         self._explain = explain or _plain_words
         self._redactor = Redactor(secrets)
         self._open: httpx2.AsyncClient | None = None
@@ -181,18 +184,19 @@ class ApiClient:
             )
         return await self._send(self._client.build_request(request.method, self._target(target)), harmless=True)
 
-    async def _send(self, request: httpx2.Request, *, harmless: bool, auth: Any = httpx2.USE_CLIENT_DEFAULT) -> Answer:
+    async def _send(self, request: httpx2.Request, *, harmless: bool) -> Answer:
         try:
-            response = await self._client.send(request, stream=True, auth=auth)
-            try:
-                content = await self._read(response, harmless=harmless)
-            finally:
-                await response.aclose()
+            async with asyncio.timeout(self._total):
+                response = await self._client.send(request, stream=True)
+                try:
+                    content = await self._read(response, harmless=harmless)
+                finally:
+                    await response.aclose()
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol) as error:
             raise Unavailable(
                 f"{self.service} cannot be reached at {self.base} ({type(error).__name__}); nothing was sent."
             ) from error
-        except httpx2.RequestError as error:
+        except (httpx2.RequestError, TimeoutError) as error:
             if harmless:
                 raise Unavailable(f"{self.service} did not answer ({type(error).__name__}); try again.") from error
             raise OutcomeUnknown(
@@ -217,7 +221,8 @@ class ApiClient:
 
     def _failure(self, answer: Answer, *, harmless: bool) -> DomainError:
         words = " ".join(self._redactor.text(self._explain(answer)).split())[:ERROR_TEXT]
-        return failure(self.service, answer, words, harmless=harmless)
+        where = self._redactor.text(urlsplit(answer.url).path)[:ERROR_TEXT]
+        return failure(self.service, answer, words, where=where, harmless=harmless)
 
 
 _SECONDS = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?")
@@ -225,9 +230,9 @@ _SECONDS = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?")
 _MEANINGS: Mapping[int, tuple[type[DomainError], str]] = {
     401: (Refused, "refused the credential{said}. Check that it is right and not expired."),
     403: (Refused, "forbids this{said}. The credential lacks a permission."),
-    404: (NotFound, "has no such thing, or the credential may not see it{said}."),
+    404: (NotFound, "has nothing at {where}, or the credential may not see it{said}."),
     409: (Conflict, "found another state than expected{said}. Read it again."),
-    410: (NotFound, "has it no longer{said}."),
+    410: (NotFound, "has nothing at {where} any longer{said}."),
     412: (Conflict, "found another state than expected{said}. Read it again."),
     413: (TooLarge, "says this is too large{said}."),
     423: (Conflict, "has it locked{said}. Try again later."),
@@ -246,8 +251,10 @@ _REDIRECTED = (Refused, "redirected too often ({status}). Check the base URL.")
 _WRONG = (InvalidInput, "refused the request with {status}{said}.")
 
 
-def failure(service: str, answer: Answer, words: str, *, harmless: bool, now: datetime | None = None) -> DomainError:
-    """The error that an HTTP answer means (RFC 9110 §15), with what to do about it."""
+def failure(
+    service: str, answer: Answer, words: str, *, where: str, harmless: bool, now: datetime | None = None
+) -> DomainError:
+    """The error that an HTTP answer means (RFC 9110 §15), with what to do about it; `where` is what was asked for."""
     status = answer.status
     wait = retry_after(answer.headers, now or datetime.now(UTC))
     limited = wait is not None or answer.headers.get("x-ratelimit-remaining") == "0"
@@ -261,7 +268,7 @@ def failure(service: str, answer: Answer, words: str, *, harmless: bool, now: da
     else:
         kind, text = _REDIRECTED if 300 <= status < 400 else _WRONG
     when = " Try again later." if wait is None else f" Try again in {wait:g} s."
-    message = text.format(said=f": {words}" if words else "", when=when, status=status)
+    message = text.format(said=f": {words}" if words else "", when=when, status=status, where=where)
     return kind(f"{service} {message}", retry_after=wait, status=status)
 
 

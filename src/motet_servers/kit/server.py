@@ -33,6 +33,8 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
+    INVALID_REQUEST,
+    CallToolRequestParams,
     DiscoverRequest,
     DiscoverResult,
     InitializeRequest,
@@ -42,7 +44,7 @@ from mcp_types import (
     ToolAnnotations,
 )
 
-from motet_servers.kit.errors import DomainError, InvalidInput, NotFound
+from motet_servers.kit.errors import Conflict, DomainError, InvalidInput, NotFound, Refused, TooLarge
 from motet_servers.kit.guard import checked, guarded, misfits
 from motet_servers.kit.redaction import Redactor
 from motet_servers.kit.subscriptions import ResourceUpdates
@@ -130,7 +132,7 @@ class DomainServer(FastMCP[Any]):
             mask_error_details=True,
             list_page_size=list_page_size,
             on_duplicate="error",
-            middleware=[_DeclaredCapabilities(self.declared)],
+            middleware=[_DeclaredCapabilities(self.declared), _TypedErrors(self.redactor)],
         )
 
     # -- declaring ---------------------------------------------------------------------------------------------------
@@ -247,8 +249,6 @@ class DomainServer(FastMCP[Any]):
             return await super().call_tool(name, arguments, version=version, run_middleware=False)
         try:
             result = await super().call_tool(name, arguments, version=version)
-        except ValidationError as error:
-            raise InvalidInput(self.redactor.text(f"the arguments of {name} do not fit: {misfits(error)}.")) from None
         except (FastMCPError, NotFoundError) as error:
             if self.redactor.found(str(error)):
                 raise ToolError(self.redactor.text(str(error)), log_level=logging.WARNING) from None
@@ -258,7 +258,7 @@ class DomainServer(FastMCP[Any]):
     async def read_resource(
         self, uri: str, *, version: VersionSpec | None = None, run_middleware: bool = True
     ) -> ResourceResult:
-        """Read a resource; a DomainError becomes the protocol's error, with its kind in `data`."""
+        """Read a resource; a DomainError becomes the protocol's error, with its kind and its wait in `data`."""
         if not run_middleware:
             return await super().read_resource(uri, version=version, run_middleware=False)
         if len(uri) > LONGEST_ADDRESS:
@@ -270,9 +270,8 @@ class DomainServer(FastMCP[Any]):
                 raise MCPError(INVALID_PARAMS, self.redactor.text(str(error))) from None
             raise
         except DomainError as error:
-            code = INVALID_PARAMS if isinstance(error, NotFound | InvalidInput) else INTERNAL_ERROR
-            data: dict[str, Any] = {ERROR_META: {"kind": error.kind, "retry_after": error.retry_after}}
-            raise MCPError(code, self.redactor.text(str(error)), data) from None
+            wait = {} if error.retry_after is None else {"retryAfter": error.retry_after}
+            raise MCPError(_code(error), self.redactor.text(str(error)), {**_told(error), **wait}) from None
         for content in result.contents:
             if isinstance(content.content, bytes):
                 content.content = self.redactor.data(content.content)
@@ -288,6 +287,46 @@ class DomainServer(FastMCP[Any]):
             block.text = self.redactor.text(block.text)
         result.structured_content = self.redactor.json(result.structured_content)
         return result
+
+
+class _TypedErrors(Middleware):
+    """Tells a client of a tool's failure in `_meta` too: its kind and when to come back. In process it is raised."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
+
+    async def on_call_tool(
+        self,
+        context: MiddlewareContext[CallToolRequestParams],
+        call_next: CallNext[CallToolRequestParams, ToolResult],
+    ) -> ToolResult:
+        try:
+            return await call_next(context)
+        except DomainError as error:
+            failed = error
+        except ValidationError as error:
+            said = f"the arguments of {context.message.name} do not fit: {misfits(error)}."
+            failed = InvalidInput(self._redactor.text(said))
+        here = context.fastmcp_context
+        if here is None or here.request_context is None:
+            raise failed from None
+        return ToolResult([TextContent(type="text", text=str(failed))], meta=_told(failed), is_error=True)
+
+
+def _told(error: DomainError) -> dict[str, Any]:
+    """What a program may want to know of an error."""
+    return {ERROR_META: {"kind": error.kind, "retry_after": error.retry_after}}
+
+
+def _code(error: DomainError) -> int:
+    """JSON-RPC's code: repeating a request that is invalid cannot help, and hosts know that."""
+    match error:
+        case InvalidInput() | NotFound() | TooLarge():
+            return INVALID_PARAMS
+        case Refused() | Conflict():
+            return INVALID_REQUEST
+        case _:
+            return INTERNAL_ERROR
 
 
 class _DeclaredCapabilities(Middleware):

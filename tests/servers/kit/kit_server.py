@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from motet_servers.kit import progress
 from motet_servers.kit.command import ServerCommand
-from motet_servers.kit.errors import NotFound
+from motet_servers.kit.errors import NotFound, RateLimited, Refused
 from motet_servers.kit.server import DomainServer
 from motet_servers.kit.settings import Values, Variable
 
@@ -57,8 +57,9 @@ def sample(token: str = "t0k3n-value") -> DomainServer:
     @server.tool(retry="never", open_world=False)
     async def fail(how: str) -> Item:
         """Fail."""
-        if how == "told":
-            raise NotFound(f"nothing with {token}")
+        told = {"told": NotFound(f"nothing with {token}"), "limited": RateLimited("too many requests", retry_after=7)}
+        if how in told:
+            raise told[how]
         raise RuntimeError(f"crashed with {token}")
 
     @server.tool(retry="safe")
@@ -70,8 +71,13 @@ def sample(token: str = "t0k3n-value") -> DomainServer:
     @server.resource("sample://{owner}/items", mime_type="application/json")
     async def items(owner: str) -> str:
         """Items of an owner."""
-        if owner == "nobody":
-            raise NotFound(f"no owner {owner}, {token}")
+        refusals = {
+            "nobody": NotFound(f"no owner {owner}, {token}"),
+            "somebody": Refused("not yours"),
+            "everybody": RateLimited("too many requests", retry_after=7),
+        }
+        if owner in refusals:
+            raise refusals[owner]
         return f'{{"owner": "{owner}", "leak": "{token}"}}'
 
     return server

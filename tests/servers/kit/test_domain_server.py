@@ -76,11 +76,44 @@ async def test_a_secret_leaves_neither_in_results_nor_errors_nor_resources(sampl
     assert read.contents[0].content == '{"owner": "me", "leak": "[redacted]"}'
 
 
-async def test_a_resource_that_is_not_there_is_an_invalid_params_error_with_its_kind(sample: Any) -> None:
+@pytest.mark.parametrize(
+    ("owner", "code", "data"),
+    [
+        ("nobody", -32602, {"motet/error": {"kind": "not_found", "retry_after": None}}),
+        ("somebody", -32600, {"motet/error": {"kind": "refused", "retry_after": None}}),
+        ("everybody", -32603, {"motet/error": {"kind": "rate_limited", "retry_after": 7}, "retryAfter": 7}),
+    ],
+)
+async def test_a_read_that_fails_says_in_its_code_whether_asking_again_can_help(
+    sample: Any, owner: str, code: int, data: Any
+) -> None:
     with pytest.raises(MCPError) as caught:
-        await sample.read_resource("sample://nobody/items")
-    assert (caught.value.error.code, caught.value.error.message) == (-32602, "no owner nobody, [redacted]")
-    assert caught.value.error.data == {"motet/error": {"kind": "not_found", "retry_after": None}}
+        await sample.read_resource(f"sample://{owner}/items")
+    assert (caught.value.error.code, caught.value.error.data) == (code, data)
+    assert "t0k3n-value" not in caught.value.error.message
+
+
+async def test_a_failed_tool_tells_a_client_its_kind_and_when_to_come_back(sample: Any) -> None:
+    async with Client(sample) as client:
+        failed = [
+            await client.call_tool_mcp(tool, arguments)
+            for tool, arguments in (
+                ("fail", {"how": "told"}),
+                ("fail", {"how": "limited"}),
+                ("fail", {"how": "crash"}),
+                ("get_item", {"id": "t0k3n-value"}),
+            )
+        ]
+    assert [each.is_error for each in failed] == [True] * 4
+    assert [(each.meta or {}).get("motet/error") for each in failed] == [
+        {"kind": "not_found", "retry_after": None},
+        {"kind": "rate_limited", "retry_after": 7},
+        {"kind": "internal", "retry_after": None},
+        {"kind": "invalid_input", "retry_after": None},
+    ]
+    said: list[Any] = [each.content[0] for each in failed]
+    assert said[0].text == "nothing with [redacted]"
+    assert said[3].text.startswith("the arguments of get_item do not fit: id: Input should be a valid integer")
 
 
 async def test_progress_reaches_who_asked_and_is_silent_in_process(sample: Any) -> None:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import tracemalloc
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -281,6 +284,39 @@ async def test_an_answer_over_the_cap_is_refused_while_it_is_read() -> None:
     async with client(lambda _: httpx2.Response(200, content=b"x" * 2000), max_bytes=1000) as api:  # pyright: ignore[reportUnknownLambdaType]
         with pytest.raises(TooLarge, match="over 1,000 bytes"):
             await api.request("GET", "/big")
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+async def test_an_answer_that_unpacks_to_far_more_is_refused_while_it_is_unpacked(layers: int) -> None:
+    bomb = bytes(64 << 20)
+    for _ in range(layers):
+        bomb = gzip.compress(bomb)
+    packed = {"content-encoding": ", ".join(["gzip"] * layers)}
+    tracemalloc.start()
+    try:
+        async with client(lambda _: httpx2.Response(200, headers=packed, stream=httpx2.ByteStream(bomb))) as api:  # pyright: ignore[reportUnknownLambdaType]
+            with pytest.raises(TooLarge, match="over 16,777,216 bytes"):
+                await api.request("GET", "/big")
+        assert tracemalloc.get_traced_memory()[1] < 48 << 20
+    finally:
+        tracemalloc.stop()
+
+
+class Dripping(httpx2.AsyncByteStream):
+    """An answer that goes on, and never ends."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while True:
+            yield b" "
+            await asyncio.sleep(0)
+
+
+async def test_an_answer_that_never_ends_is_given_up() -> None:
+    async with client(lambda _: httpx2.Response(200, stream=Dripping()), total=0.02) as api:  # pyright: ignore[reportUnknownLambdaType]
+        with pytest.raises(Unavailable, match=r"did not answer \(TimeoutError\); try again"):
+            await api.request("GET", "/x")
+        with pytest.raises(OutcomeUnknown, match="may have happened"):
+            await api.request("POST", "/x", json={})
 
 
 def test_retry_after_is_read_as_seconds_date_or_reset() -> None:

@@ -414,7 +414,7 @@ async def test_an_address_that_does_not_fit_says_what_is_wrong(name: str, addres
 @pytest.mark.parametrize("spelled", ["src/app.py", "src%2Fapp.py"])
 async def test_a_file_is_addressed_with_slashes_or_as_rfc_6570_expands_it(spelled: str) -> None:
     vendor = Vendor(plausible)
-    with pytest.raises(MCPError, match="has no such thing"):
+    with pytest.raises(MCPError, match=r"GitHub has nothing at /api/repos/acme/app/contents/src/app\.py, or"):
         await served("github", vendor).read_resource(f"github://acme/app/files/{spelled}?ref=topic%2Fone")
     assert [str(each.url) for each in vendor.asked] == [
         "https://github.test/api/repos/acme/app/contents/src/app.py?ref=topic%2Fone"
