@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
 
 from motet_servers.github import model, wire
@@ -273,6 +274,17 @@ class GitHub:
         page, size = _position(cursor, limit)
         answer = await self._get(address, {"q": query, "per_page": size, "page": page})
         return answer, _After(page, size)
+
+
+def moment(text: str | None) -> str | None:
+    """A day or time as GitHub takes it (RFC 3339, UTC); InvalidInput when it is none."""
+    if text is None:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+        return (found.replace(tzinfo=found.tzinfo or UTC).astimezone(UTC)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError):
+        raise InvalidInput(f"{text} is no day or time, such as 2026-11-22 or 2026-11-22T10:00:00Z.") from None
 
 
 class _After:

@@ -11,7 +11,7 @@ from fastmcp.resources.base import ResourceContent, ResourceResult
 from pydantic import Field
 
 from motet_servers.github import model
-from motet_servers.github.api import LARGEST_FILE, LONGEST_BODY, GitHub
+from motet_servers.github.api import LARGEST_FILE, LONGEST_BODY, GitHub, moment
 from motet_servers.kit.arguments import Cursor, Encoding, Key, base64_length, decoded
 from motet_servers.kit.errors import InvalidInput, TooLarge
 from motet_servers.kit.http import Answer, ApiClient
@@ -126,12 +126,14 @@ def _issue_tools(server: DomainServer, github: GitHub) -> None:
             list[Annotated[Label, Field(pattern="^[^,]+$")]] | None,
             Field(max_length=20, description="Only issues with all of these (GitHub takes none with a comma here)."),
         ] = None,
-        since: Annotated[Moment | None, Field(description="Only those updated since this ISO 8601 time.")] = None,
+        since: Annotated[
+            Moment | None, Field(description="Only those updated since this ISO 8601 day or time (UTC unless it says).")
+        ] = None,
         limit: Limit = 30,
         cursor: Cursor = None,
     ) -> model.IssuePage:
         """Issues of a repository, newest first. Pull requests are left out, so a page can be shorter than `limit`."""
-        filters = {"state": state, "labels": ",".join(labels) if labels else None, "since": since}
+        filters = {"state": state, "labels": ",".join(labels) if labels else None, "since": moment(since)}
         return await github.issues(github.repo(repo), filters, limit=limit, cursor=cursor)
 
     @server.tool(retry="safe", title="Search issues")

@@ -1,8 +1,7 @@
-"""The vendors' contracts, fetched once into the cache, and the playground they are held against."""
+"""The playground that the contracts are held against."""
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -11,17 +10,13 @@ import pytest
 
 from motet_servers.playground.world import Playground
 
-HERE = Path(__file__).parent
-sys.path += [str(HERE), str(HERE.parent / "counterparts")]  # test folders are no packages
+sys.path.append(str(Path(__file__).parent))  # test folders are no packages
+sys.path.append(str(Path(__file__).parents[1] / "counterparts"))
 
+from held import contracts, held
 
-@pytest.fixture(scope="session")
-def contracts() -> Path:
-    done = subprocess.run(
-        [sys.executable, str(HERE / "fetch.py")], timeout=300, check=False, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    return Path(done.stdout.strip())
+__all__ = ["contracts"]
+held_to_the_contracts = held(answers=True)
 
 
 @pytest.fixture

