@@ -27,7 +27,6 @@ from motet_servers.kit.http import Answer, ApiClient
 
 _KEY = re.compile(r"[A-Z][A-Z0-9_]*-[1-9][0-9]{0,9}")
 _PROJECT = re.compile(r"[A-Z][A-Z0-9_]{0,254}")
-_ENDING = idempotency.Ending("{anchor:motet-", "-", "}")
 SAID_LABEL = OUR_LABEL + "said-"
 """The label beside a key's: what was asked for with it."""
 LONGEST_TEXT = 32_767
@@ -54,18 +53,16 @@ class Jira:
         return read(answer, dialect.IssueWire)
 
     async def search(self, jql: str, *, limit: int, cursor: str | None) -> model.IssuePage:
-        start = paging.offset(cursor)
-        wanted = {"jql": jql, "startAt": start, "maxResults": limit, "fields": self._dialect.shown}
-        answer = await self._get(f"{self._dialect.api}/search", wanted)
-        return self._issues(read(answer, dialect.IssuesWire), start)
+        found = await self._search(jql, limit=limit, cursor=cursor)
+        return model.IssuePage([self._dialect.issue(each) for each in found.issues], found.total, found.after)
+
+    async def _search(self, jql: str, *, limit: int, cursor: str | None) -> dialect.Found:
+        address, wanted = self._dialect.search(jql, limit=limit, cursor=cursor)
+        return self._dialect.found(await self._get(address, wanted), cursor)
 
     async def open_issues(self, project: str, *, limit: int, cursor: str | None) -> model.IssuePage:
         jql = f'project = "{_project(project)}" AND statusCategory != Done ORDER BY updated DESC'
         return await self.search(jql, limit=limit, cursor=cursor)
-
-    def _issues(self, page: dialect.IssuesWire, start: int) -> model.IssuePage:
-        items = [self._dialect.issue(each) for each in page.issues]
-        return model.IssuePage(items, page.total, _after(start, len(items), total=page.total))
 
     async def create(self, project: str, summary: str, fields: Mapping[str, Any], *, key: str | None) -> model.Issue:
         checked = idempotency.checked(key)
@@ -88,8 +85,7 @@ class Jira:
     async def _created(self, project: str, mark: str, said: str) -> model.Issue | None:
         """The issue that the key's label is on; Conflict when it was asked for with other arguments."""
         jql = f'project = "{_project(project)}" AND labels = "{mark}"'
-        wanted = {"jql": jql, "maxResults": 1, "fields": self._dialect.shown}
-        found = read(await self._get(f"{self._dialect.api}/search", wanted), dialect.IssuesWire).issues
+        found = (await self._search(jql, limit=1, cursor=None)).issues
         if not found:
             return None
         labels = found[0].fields.labels or []
@@ -141,8 +137,8 @@ class Jira:
         start = paging.offset(cursor)
         answer = await self._get(self._at(key, "comment"), {"startAt": start, "maxResults": limit})
         page = read(answer, dialect.CommentsWire)
-        items = [_comment(key, each) for each in page.comments]
-        return model.CommentPage(items, page.total, _after(start, len(items), total=page.total))
+        items = [self._dialect.comment(_key(key), each) for each in page.comments]
+        return model.CommentPage(items, page.total, paging.after(start, len(items), total=page.total))
 
     async def comment(self, key: str, body: str, *, idempotency_key: str | None) -> model.Comment:
         checked = idempotency.checked(idempotency_key)
@@ -151,11 +147,11 @@ class Jira:
         async with self._locks.hold(mark):
             if mark is not None and (old := await self._commented(key, mark, said)) is not None:
                 return old
-            text = _short(body if mark is None else _ENDING.write(body, mark, said))
+            text = _short(body if mark is None else dialect.ENDING.write(body, mark, said))
             answer = await self._client.request(
                 "POST", self._at(key, "comment"), json={"body": self._dialect.text(text)}
             )
-            return _comment(key, read(answer, dialect.CommentWire), created=True)
+            return self._dialect.comment(_key(key), read(answer, dialect.CommentWire), created=True)
 
     async def _commented(self, key: str, mark: str, said: str) -> model.Comment | None:
         start = 0
@@ -163,10 +159,10 @@ class Jira:
             newest = {"startAt": start, "maxResults": 100, "orderBy": "-created"}
             page = read(await self._get(self._at(key, "comment"), newest), dialect.CommentsWire)
             for each in page.comments:
-                ended = _ENDING.read(each.body)
+                ended = dialect.ENDING.read(each.body)
                 if ended.mark == mark:
                     idempotency.same(ended.said, said)
-                    return _comment(key, each)
+                    return self._dialect.comment(_key(key), each)
             start += len(page.comments)
             await progress.note(start, page.total, "comments looked through for this idempotency_key")
             if not page.comments or start >= page.total:
@@ -239,20 +235,21 @@ class Jira:
         wanted = {"projectKeyOrId": named, "startAt": start, "maxResults": limit}
         page = read(await self._get(f"{self._dialect.agile}/board", wanted), dialect.BoardsWire)
         items = [dialect.board(each) for each in page.values]
-        return model.BoardPage(items, _after(start, len(items), total=page.total, last=page.is_last))
+        return model.BoardPage(items, paging.after(start, len(items), total=page.total, last=page.is_last))
 
     async def sprints(self, board: int, state: str | None, *, limit: int, cursor: str | None) -> model.SprintPage:
         start = paging.offset(cursor)
         wanted = {"state": state, "startAt": start, "maxResults": limit}
         page = read(await self._get(f"{self._dialect.agile}/board/{board}/sprint", wanted), dialect.SprintsWire)
         items = [dialect.sprint(each) for each in page.values]
-        return model.SprintPage(items, _after(start, len(items), total=page.total, last=page.is_last))
+        return model.SprintPage(items, paging.after(start, len(items), total=page.total, last=page.is_last))
 
     async def sprint_issues(self, sprint: int, *, limit: int, cursor: str | None) -> model.IssuePage:
         start = paging.offset(cursor)
         wanted = {"startAt": start, "maxResults": limit, "fields": self._dialect.shown}
-        answer = await self._get(f"{self._dialect.agile}/sprint/{sprint}/issue", wanted)
-        return self._issues(read(answer, dialect.IssuesWire), start)
+        page = read(await self._get(f"{self._dialect.agile}/sprint/{sprint}/issue", wanted), dialect.IssuesWire)
+        items = [self._dialect.issue(each) for each in page.issues]
+        return model.IssuePage(items, page.total, paging.after(start, len(items), total=page.total))
 
     async def current_sprint(self, project: str, *, limit: int, cursor: str | None) -> model.CurrentSprint:
         boards = (await self.boards(project, limit=50, cursor=None)).items
@@ -302,7 +299,7 @@ class Jira:
         start = paging.offset(cursor)
         found = read(await self._get(f"{self._dialect.api}/project"), list[dialect.Named])
         shown = [model.Project(each.key, each.id, each.name) for each in found[start : start + limit]]
-        return model.ProjectPage(shown, _after(start, len(shown), total=len(found)))
+        return model.ProjectPage(shown, paging.after(start, len(shown), total=len(found)))
 
     # Requests
 
@@ -350,13 +347,3 @@ def _short(text: str) -> str:
     if len(text) > LONGEST_TEXT:
         raise InvalidInput(f"the text is over {LONGEST_TEXT:,} characters, which Jira does not take; shorten it.")
     return text
-
-
-def _after(start: int, found: int, *, total: int | None, last: bool | None = None) -> str | None:
-    over = last if last is not None else total is None or start + found >= total
-    return None if over or not found else paging.encode({"offset": start + found})
-
-
-def _comment(key: str, wire: dialect.CommentWire, *, created: bool = False) -> model.Comment:
-    author = wire.author.name if wire.author is not None else ""
-    return model.Comment(_key(key), wire.id, _ENDING.read(wire.body).text, author, wire.created, created)

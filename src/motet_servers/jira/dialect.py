@@ -1,21 +1,26 @@
-"""What differs between Jira's editions: paths, how text and people are written and read.
+"""What differs between Jira's editions: paths, how text and people are written and read, how a search pages.
 
-`DataCenter` is REST v2. Cloud's v3 (documents instead of text, account ids instead of names, another search) would be a
-second class here; the rest of the server speaks only through this one.
+`DataCenter` is REST v2. Cloud's v3 (documents instead of text, account ids instead of names, a search with tokens for
+pages) would be a second class here; the rest of the server speaks only through this one.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import msgspec
 
 from motet_servers.jira import model
+from motet_servers.kit import idempotency, paging
 from motet_servers.kit.http import Answer, decoded
 
 T = TypeVar("T")
 OUR_LABEL = "motet-"
 """Labels that idempotency keys leave begin so; they are kept out of what is shown."""
+
+ENDING = idempotency.Ending("{anchor:motet-", "-", "}")
+"""The invisible end of a comment that an idempotency key made: an anchor of wiki markup."""
 
 
 class UserWire(msgspec.Struct, rename="camel"):
@@ -103,6 +108,16 @@ class IssuesWire(msgspec.Struct, rename="camel"):
 
     issues: list[IssueWire]
     total: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search found."""
+
+    issues: list[IssueWire]
+    total: int
+    after: str | None
+    """The next page's cursor, None on the last."""
 
 
 class CreatedWire(msgspec.Struct, rename="camel"):
@@ -256,6 +271,22 @@ class DataCenter:
     def browse(self, key: str) -> str:
         """The issue's page."""
         return f"{self._base}/browse/{key}"
+
+    def search(self, jql: str, *, limit: int, cursor: str | None) -> tuple[str, dict[str, Any]]:
+        """Where to ask for a page of a search, and with which parameters."""
+        start = paging.offset(cursor)
+        return f"{self.api}/search", {"jql": jql, "startAt": start, "maxResults": limit, "fields": self.shown}
+
+    def found(self, answer: Answer, cursor: str | None) -> Found:
+        """What the page that `cursor` led to holds."""
+        page = read(answer, IssuesWire)
+        after = paging.after(paging.offset(cursor), len(page.issues), total=page.total)
+        return Found(page.issues, page.total, after)
+
+    def comment(self, key: str, wire: CommentWire, *, created: bool = False) -> model.Comment:
+        """A comment on the issue."""
+        author = wire.author.name if wire.author is not None else ""
+        return model.Comment(key, wire.id, ENDING.read(wire.body).text, author, wire.created, created)
 
     def issue(self, wire: IssueWire, *, created: bool = False) -> model.Issue:
         """An issue."""

@@ -40,3 +40,9 @@ def offset(cursor: str | None) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise InvalidInput("cursor is not one this server gave; leave it out to start at the beginning.")
     return value
+
+
+def after(start: int, found: int, *, total: int | None, last: bool | None = None) -> str | None:
+    """The cursor after `found` items from `start` on; None when they were the last, by `last` or else by `total`."""
+    over = last if last is not None else total is None or start + found >= total
+    return None if over or not found else encode({"offset": start + found})

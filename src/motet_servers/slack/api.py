@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from motet_servers.kit import idempotency, progress
-from motet_servers.kit.errors import DomainError, InvalidInput, NotFound, Refused
+from motet_servers.kit.errors import InvalidInput, NotFound, Refused
 from motet_servers.kit.http import Answer, ApiClient
 from motet_servers.slack import model, wire
 
@@ -55,11 +55,9 @@ class Slack:
 
     async def _channels(self, *, archived: bool, limit: int, cursor: str | None) -> wire.ChannelsWire:
         wanted = {"limit": limit, "cursor": cursor, "exclude_archived": not archived}
-        try:
-            answer = await self._call("conversations.list", {**wanted, "types": "public_channel,private_channel"})
-        except Refused as refused:
-            if "missing_scope" not in str(refused):
-                raise
+        everything = {**wanted, "types": "public_channel,private_channel"}
+        answer = await self._call("conversations.list", everything, fine="missing_scope")
+        if not wire.read(answer, wire.Status).ok:
             answer = await self._call("conversations.list", {**wanted, "types": "public_channel"})
         return wire.read(answer, wire.ChannelsWire)
 
@@ -140,11 +138,10 @@ class Slack:
         return model.UsersFound(found[:limit], complete=cursor is None and len(found) <= limit)
 
     async def _user_by_address(self, address: str) -> model.UsersFound:
-        try:
-            answer = await self._call("users.lookupByEmail", {"email": address})
-        except NotFound:
-            return model.UsersFound([], complete=True)
-        return model.UsersFound([wire.user(wire.read(answer, wire.OneUserWire).user)], complete=True)
+        answer = await self._call("users.lookupByEmail", {"email": address}, fine="users_not_found")
+        known = wire.read(answer, wire.Status).ok
+        found = [wire.user(wire.read(answer, wire.OneUserWire).user)] if known else []
+        return model.UsersFound(found, complete=True)
 
     # Writing
 
@@ -206,13 +203,7 @@ class Slack:
 
     async def _changed(self, method: str, wanted: Mapping[str, Any], fine: str) -> bool:
         """Did the call change something? Slack's word `fine` says that it was so before."""
-        try:
-            await self._call(method, wanted)
-        except DomainError as error:
-            if f"({fine})" in str(error):
-                return False
-            raise
-        return True
+        return wire.read(await self._call(method, wanted, fine=fine), wire.Status).ok
 
     async def upload(
         self,
@@ -260,14 +251,19 @@ class Slack:
 
     # Requests
 
-    async def _call(self, method: str, wanted: Mapping[str, Any] | None = None, *, harmless: bool = True) -> Answer:
-        """POST a method with form arguments; raises what `ok: false` means. `harmless`: it may be repeated."""
+    async def _call(
+        self, method: str, wanted: Mapping[str, Any] | None = None, *, harmless: bool = True, fine: str = ""
+    ) -> Answer:
+        """POST a method with form arguments; raises what `ok: false` means, unless its word is `fine`.
+
+        `harmless`: it may be repeated.
+        """
         form = {name: _written(value) for name, value in (wanted or {}).items() if value is not None and value != ""}
         answer = await self._client.request("POST", f"/{method}", data=form, read_only=harmless)
         status = wire.read(answer, wire.Status)
-        if not status.ok:
-            if status.error == "channel_not_found":
-                self._ids.clear()
+        if status.error == "channel_not_found":
+            self._ids.clear()
+        if not status.ok and (not fine or status.error != fine):
             raise wire.failure(status, harmless=harmless)
         return answer
 

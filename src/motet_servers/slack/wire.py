@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 import msgspec
 
 from motet_servers.kit.errors import (
-    Conflict,
     DomainError,
     InvalidInput,
     NotFound,
@@ -209,7 +208,6 @@ def words(answer: Answer) -> str:
 _WORDS: Mapping[str, tuple[type[DomainError], str]] = {
     "channel_not_found": (NotFound, "there is no such channel, or the bot may not see it. See list_channels."),
     "user_not_found": (NotFound, "there is no such user. See search_users."),
-    "users_not_found": (NotFound, "nobody has that address."),
     "message_not_found": (NotFound, "there is no such message in that channel."),
     "thread_not_found": (NotFound, "there is no such thread in that channel."),
     "file_not_found": (NotFound, "there is no such file."),
@@ -232,8 +230,6 @@ _WORDS: Mapping[str, tuple[type[DomainError], str]] = {
     "msg_too_long": (InvalidInput, "the text is too long (40,000 characters)."),
     "no_text": (InvalidInput, "the text is empty."),
     "invalid_name": (InvalidInput, "there is no such emoji."),
-    "already_reacted": (Conflict, "the bot has reacted so already."),
-    "no_reaction": (Conflict, "the bot has not reacted so."),
     "service_unavailable": (Unavailable, "it is not available. Try again later."),
 }
 _BROKEN = frozenset({"internal_error", "fatal_error", "request_timeout", "team_added_to_org"})
