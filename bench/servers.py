@@ -32,6 +32,7 @@ from motet_servers.database.server import build as build_database
 from motet_servers.filesystem.__main__ import COMMAND as FILES
 from motet_servers.filesystem.server import build as build_files
 from motet_servers.github.server import github_server
+from motet_servers.jira.dialect import DataCenter
 from motet_servers.jira.server import jira_server
 from motet_servers.kit.server import DomainServer
 from motet_servers.kit.settings import Values
@@ -188,7 +189,7 @@ def by_hand(client: httpx2.AsyncClient) -> FastMCP[Any]:
 
     @bare.tool
     async def get_ticket(key: str) -> dict[str, Any]:
-        return await got(f"https://jira.test/rest/api/2/issue/{key}")
+        return await got(f"https://jira.test/rest/api/2/issue/{key}", fields=DataCenter.shown)
 
     @bare.tool
     async def send_message(channel: str, text: str) -> dict[str, Any]:
@@ -271,7 +272,7 @@ def page_rows() -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         found = asyncio.run(pages(Path(folder)))
     return [
-        Row(f"peak of a page out of {MANY:,} {what} ({size / 1024:.0f} KiB)", f"{mib:.1f} MiB", "≤ 16 MiB", mib <= 16)
+        Row(f"peak of a page out of {MANY:,} {what} ({size / 1024:.0f} KiB)", f"{mib:.1f} MiB", "≤ 4 MiB", mib <= 4)
         for what, (mib, size) in found.items()
     ]
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from motet_servers.kit.command import ServerCommand
-from motet_servers.kit.settings import Variable
+from motet_servers.kit.settings import AUTHORITIES, Variable
 
 COMMAND = ServerCommand(
     name="motet-server-github",
@@ -25,6 +25,7 @@ COMMAND = ServerCommand(
             default="https://api.github.com",
         ),
         Variable("GITHUB_REPOSITORY", "OWNER/NAME used when a call names no repository"),
+        AUTHORITIES,
     ),
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from ssl import SSLContext
 from typing import Annotated, Literal
 
 import httpx2
@@ -39,12 +40,20 @@ def build(values: Values, arguments: list[str]) -> DomainServer:
     """The server for the environment's GitHub."""
     del arguments
     return github_server(
-        values.url("GITHUB_API_URL"), values.require("GITHUB_TOKEN"), repository=values.get("GITHUB_REPOSITORY")
+        values.url("GITHUB_API_URL"),
+        values.require("GITHUB_TOKEN"),
+        repository=values.get("GITHUB_REPOSITORY"),
+        tls=values.authorities(),
     )
 
 
 def github_server(
-    url: str, token: str, *, repository: str = "", transport: httpx2.AsyncBaseTransport | None = None
+    url: str,
+    token: str,
+    *,
+    repository: str = "",
+    tls: SSLContext | None = None,
+    transport: httpx2.AsyncBaseTransport | None = None,
 ) -> DomainServer:
     """A server for the GitHub at `url`; SettingsError when `repository` is not owner/name."""
     client = ApiClient(
@@ -57,6 +66,7 @@ def github_server(
         },
         explain=_words,
         secrets=[token],
+        tls=tls,
         transport=transport,
     )
     github = GitHub(client, repository=repository)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from motet_servers.kit.command import ServerCommand
-from motet_servers.kit.settings import Variable
+from motet_servers.kit.settings import AUTHORITIES, Variable
 
 COMMAND = ServerCommand(
     name="motet-server-jira",
@@ -22,6 +22,7 @@ COMMAND = ServerCommand(
         ),
         Variable("JIRA_USERNAME", "user name, when there is no personal token"),
         Variable("JIRA_API_TOKEN", "password or API token of JIRA_USERNAME", secret=True),
+        AUTHORITIES,
     ),
     notes="Give JIRA_PERSONAL_TOKEN, or JIRA_USERNAME and JIRA_API_TOKEN.",
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ssl import SSLContext
 from typing import Annotated, Literal
 
 import httpx2
@@ -37,9 +38,9 @@ def build(values: Values, arguments: list[str]) -> DomainServer:
     personal = values.get("JIRA_PERSONAL_TOKEN")
     username, token = values.get("JIRA_USERNAME"), values.get("JIRA_API_TOKEN")
     if personal:
-        return jira_server(url, personal_token=personal)
+        return jira_server(url, personal_token=personal, tls=values.authorities())
     if username and token:
-        return jira_server(url, basic=(username, token))
+        return jira_server(url, basic=(username, token), tls=values.authorities())
     raise SettingsError("no credential: set JIRA_PERSONAL_TOKEN, or JIRA_USERNAME and JIRA_API_TOKEN.")
 
 
@@ -48,6 +49,7 @@ def jira_server(
     *,
     personal_token: str = "",
     basic: tuple[str, str] | None = None,
+    tls: SSLContext | None = None,
     transport: httpx2.AsyncBaseTransport | None = None,
 ) -> DomainServer:
     """A server for the Jira at `url`, by personal token or by user name and password (or API token)."""
@@ -60,6 +62,7 @@ def jira_server(
         auth=basic,
         explain=dialect.words,
         secrets=secrets,
+        tls=tls,
         transport=transport,
     )
     jira = Jira(client)

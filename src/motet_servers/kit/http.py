@@ -14,9 +14,12 @@ import asyncio
 import email.utils
 import json
 import re
+import socket
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
+from ssl import SSLCertVerificationError, SSLContext
 from typing import Any, TypeVar, cast
 from urllib.parse import urljoin, urlsplit
 
@@ -79,12 +82,14 @@ class ApiClient:
         allow_http: bool = False,
         explain: Explain | None = None,
         secrets: Iterable[str] = (),
+        tls: SSLContext | None = None,
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         """A client for `base` (ValueError for an unsafe one).
 
         `timeout` is in seconds, per connect, read and write; `total` for a request and its whole answer. `secrets` are
-        replaced in the vendor's words, before these are cut to length.
+        replaced in the vendor's words, before these are cut to length. `tls` says which authorities are trusted: the
+        system's when left out.
         """
         self.service = service
         self.base = base_url(base, allow_http=allow_http)
@@ -100,8 +105,10 @@ class ApiClient:
             timeout=timeout,
             follow_redirects=False,
             trust_env=False,
+            verify=tls or True,
             transport=transport,
         )
+        self._elsewhere = partial(ApiClient, timeout=timeout, tls=tls, transport=transport)
 
     def __repr__(self) -> str:
         return f"ApiClient({self.service!r}, {self.base!r})"
@@ -111,6 +118,10 @@ class ApiClient:
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
+
+    def elsewhere(self, service: str, base: str) -> ApiClient:
+        """A client for another host that belongs to the vendor, without any credential."""
+        return self._elsewhere(service, base)
 
     async def aclose(self) -> None:
         """Close the connections. A later request opens new ones: a server object may be served more than once."""
@@ -194,7 +205,7 @@ class ApiClient:
                     await response.aclose()
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol) as error:
             raise Unavailable(
-                f"{self.service} cannot be reached at {self.base} ({type(error).__name__}); nothing was sent."
+                f"{self.service} cannot be reached at {self.base}: {_reason(error)}. Nothing was sent."
             ) from error
         except (httpx2.RequestError, TimeoutError) as error:
             if harmless:
@@ -223,6 +234,25 @@ class ApiClient:
         words = " ".join(self._redactor.text(self._explain(answer)).split())[:ERROR_TEXT]
         where = self._redactor.text(urlsplit(answer.url).path)[:ERROR_TEXT]
         return failure(self.service, answer, words, where=where, harmless=harmless)
+
+
+def _reason(error: BaseException) -> str:
+    """Why no connection came about, by what the error was raised from."""
+    link: BaseException | None = error
+    while link is not None:
+        match link:
+            case SSLCertVerificationError():
+                said = link.verify_message or "it cannot be verified"
+                return f"its certificate is not trusted ({said}); SSL_CERT_FILE names the authorities that are"
+            case socket.gaierror():
+                return "there is no host of that name"
+            case ConnectionRefusedError():
+                return "nothing listens there"
+            case TimeoutError() | httpx2.TimeoutException():
+                return "it did not answer in time"
+            case _:
+                link = link.__cause__ or link.__context__
+    return type(error).__name__
 
 
 _SECONDS = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?")

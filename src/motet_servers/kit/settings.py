@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
 
 
 class SettingsError(Exception):
@@ -27,6 +31,12 @@ class Variable:
     default: str = ""
     where: str = ""
     """Where to get it, a whole sentence."""
+
+
+AUTHORITIES = Variable(
+    "SSL_CERT_FILE", "a PEM file of the certificate authorities to trust", where="Left out: the system's."
+)
+"""For servers that talk https, also to hosts whose certificates no public authority signed."""
 
 
 class Values:
@@ -99,6 +109,19 @@ class Values:
             return base_url(self.require(name), allow_http=allow_http)
         except ValueError as error:
             raise SettingsError(f"{name}: {error}") from None
+
+    def authorities(self) -> SSLContext | None:
+        """What AUTHORITIES names, ready for use; None: the system's. SettingsError when the file is none such."""
+        file = self.get(AUTHORITIES.name)
+        if not file:
+            return None
+        import ssl
+
+        try:
+            return ssl.create_default_context(cafile=file)
+        except OSError as error:  # also what ssl itself raises
+            why = error.strerror or error
+            raise SettingsError(f"{AUTHORITIES.name}: {file} is no PEM file of certificates ({why}).") from None
 
 
 def _password(url: str) -> str:

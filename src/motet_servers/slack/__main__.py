@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from motet_servers.kit.command import ServerCommand
-from motet_servers.kit.settings import Variable
+from motet_servers.kit.settings import AUTHORITIES, Variable
 
 COMMAND = ServerCommand(
     name="motet-server-slack",
@@ -20,6 +20,7 @@ COMMAND = ServerCommand(
             where="Find it under api.slack.com/apps > your app > OAuth & Permissions.",
         ),
         Variable("SLACK_API_URL", "the Web API's base URL", default="https://slack.com/api"),
+        AUTHORITIES,
     ),
     notes="Scopes: channels:read, channels:history, users:read, users:read.email, chat:write, reactions:write,\n"
     "reactions:read, files:write; groups:read and groups:history for private channels; channels:join to join.",

@@ -246,7 +246,7 @@ class Slack:
         host = parts.hostname or ""
         if parts.scheme != "https" or not host.endswith(".slack.com") or parts.port not in (None, 443):
             raise Refused("Slack named a place for the file that is not its own; nothing was sent there.")
-        async with ApiClient("Slack's file store", f"https://{host}") as store:
+        async with self._client.elsewhere("Slack's file store", f"https://{host}") as store:
             await store.request("POST", url, content=content, headers=headers, read_only=True)
 
     # Requests

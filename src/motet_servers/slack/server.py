@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ssl import SSLContext
 from typing import Annotated
 
 import httpx2
@@ -31,10 +32,12 @@ Broadcast = Annotated[
 def build(values: Values, arguments: list[str]) -> DomainServer:
     """The server for the environment's workspace."""
     del arguments
-    return slack_server(values.url("SLACK_API_URL"), values.require("SLACK_BOT_TOKEN"))
+    return slack_server(values.url("SLACK_API_URL"), values.require("SLACK_BOT_TOKEN"), tls=values.authorities())
 
 
-def slack_server(url: str, token: str, *, transport: httpx2.AsyncBaseTransport | None = None) -> DomainServer:
+def slack_server(
+    url: str, token: str, *, tls: SSLContext | None = None, transport: httpx2.AsyncBaseTransport | None = None
+) -> DomainServer:
     """A server for the workspace the bot token belongs to."""
     client = ApiClient(
         "Slack",
@@ -42,6 +45,7 @@ def slack_server(url: str, token: str, *, transport: httpx2.AsyncBaseTransport |
         headers={"Authorization": f"Bearer {token}"},
         explain=wire.words,
         secrets=[token],
+        tls=tls,
         transport=transport,
     )
     slack = Slack(client)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import socket
 import tracemalloc
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -249,13 +250,23 @@ async def test_a_lost_answer_to_a_write_is_an_unknown_outcome_and_to_a_read_is_n
             await api.request("GET", "/x")
 
 
-async def test_a_connection_that_was_never_made_sent_nothing() -> None:
+@pytest.mark.parametrize(
+    ("cause", "why"),
+    [
+        (socket.gaierror(-2, "Name or service not known"), "there is no host of that name"),
+        (ConnectionRefusedError(), "nothing listens there"),
+        (TimeoutError(), "it did not answer in time"),
+        (OSError("all attempts failed with t0k3n"), "ConnectError"),
+    ],
+)
+async def test_a_connection_that_was_never_made_sent_nothing_and_says_why(cause: OSError, why: str) -> None:
     def answer(request: httpx2.Request) -> httpx2.Response:
-        raise httpx2.ConnectError("refused", request=request)
+        raise httpx2.ConnectError("refused", request=request) from cause
 
     async with client(answer) as api:
-        with pytest.raises(Unavailable, match="nothing was sent"):
+        with pytest.raises(Unavailable) as failed:
             await api.request("POST", "/x", json={})
+    assert str(failed.value) == f"Vendor cannot be reached at https://api.test/v1: {why}. Nothing was sent."
 
 
 async def test_redirects_stay_within_the_origin_and_writes_are_never_redirected() -> None:
