@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from fastmcp import Client
@@ -11,6 +11,8 @@ from motet_servers.database.__main__ import COMMAND as DATABASE
 from motet_servers.deploy.__main__ import COMMAND as DEPLOY
 from motet_servers.filesystem.__main__ import COMMAND as FILESYSTEM
 from motet_servers.kit.command import ServerCommand
+from motet_servers.kit.errors import DomainError
+from motet_servers.kit.server import BOUNDARY, ERROR_META, KEY_META, RETRY_META, Retry
 from motet_servers.kit.settings import Values
 
 PAGES = Path(__file__).parents[3] / "docs/servers"
@@ -52,3 +54,12 @@ async def test_the_page_lists_exactly_the_tools_resources_and_variables_there_ar
     assert {variable.name for variable in command.variables} == set(
         re.findall(r"^\| `([A-Z_]{5,})`", page, re.MULTILINE)
     )
+
+
+def test_the_page_of_all_servers_names_every_retry_class_and_every_kind_of_error() -> None:
+    page = (PAGES / "index.md").read_text("utf-8")
+    kinds = {each.kind for each in DomainError.__subclasses__() if each.__module__ == DomainError.__module__}
+    assert {name.strip("`") for name, _ in table(page, "retry")} == set(get_args(Retry))
+    assert {name.strip("`") for name, _ in table(page, "kind")} == kinds
+    for name in (BOUNDARY, RETRY_META, KEY_META, ERROR_META):
+        assert name in page
