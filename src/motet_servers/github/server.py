@@ -41,7 +41,7 @@ def build(values: Values, arguments: list[str]) -> DomainServer:
     del arguments
     return github_server(
         values.url("GITHUB_API_URL"),
-        values.require("GITHUB_TOKEN"),
+        values.token("GITHUB_TOKEN"),
         repository=values.get("GITHUB_REPOSITORY"),
         tls=values.authorities(),
     )

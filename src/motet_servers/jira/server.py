@@ -35,10 +35,9 @@ def build(values: Values, arguments: list[str]) -> DomainServer:
     """The server for the environment's Jira."""
     del arguments
     url = values.url("JIRA_URL")
-    personal = values.get("JIRA_PERSONAL_TOKEN")
     username, token = values.get("JIRA_USERNAME"), values.get("JIRA_API_TOKEN")
-    if personal:
-        return jira_server(url, personal_token=personal, tls=values.authorities())
+    if values.get("JIRA_PERSONAL_TOKEN"):
+        return jira_server(url, personal_token=values.token("JIRA_PERSONAL_TOKEN"), tls=values.authorities())
     if username and token:
         return jira_server(url, basic=(username, token), tls=values.authorities())
     raise SettingsError("no credential: set JIRA_PERSONAL_TOKEN, or JIRA_USERNAME and JIRA_API_TOKEN.")

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any
 
+from motet_servers.kit.addresses import is_loopback
 from motet_servers.kit.redaction import Redactor
 from motet_servers.kit.settings import SettingsError, Values, Variable
 
@@ -148,8 +149,7 @@ async def _serve(server: DomainServer, listener: socket.socket | None) -> None:
         await server.run_stdio_async(show_banner=False)
         return
     host, port = listener.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
-    print(f"{server.name}: listening on http://{shown}:{port}/mcp", file=sys.stderr, flush=True)  # noqa: T201 - scripts wait for this line
+    print(announcement(server.name, host, port), file=sys.stderr, flush=True)  # noqa: T201 - scripts wait for this line
     await server.run_http_async(
         show_banner=False,
         host=host,
@@ -159,6 +159,15 @@ async def _serve(server: DomainServer, listener: socket.socket | None) -> None:
         host_origin_protection="auto",
         uvicorn_config={"log_config": None, "access_log": False},
     )
+
+
+def announcement(name: str, host: str, port: int) -> str:
+    """Where it listens; before that a warning, when others than this machine can reach it."""
+    shown = f"[{host}]" if ":" in host else host
+    where = f"{name}: listening on http://{shown}:{port}/mcp"
+    if is_loopback(host):
+        return where
+    return f"{name}: there is no login: whoever reaches this address acts with the server's credentials\n{where}"
 
 
 @contextmanager

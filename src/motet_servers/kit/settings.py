@@ -81,6 +81,13 @@ class Values:
             raise SettingsError(" ".join(filter(None, (f"{name} is not set: {variable.help}.", variable.where))))
         return value
 
+    def token(self, name: str) -> str:
+        """A token that goes into a header; SettingsError when it is not set, or cannot be one."""
+        value = self.require(name)
+        if not (value.isascii() and value.isprintable()) or " " in value:
+            raise SettingsError(f"{name} holds characters that no token has (spaces, line ends, …): copy it again.")
+        return value
+
     def number(self, name: str, *, minimum: int = 0, maximum: int = 1 << 62) -> int:
         """A whole number within bounds; the variable's default must be one."""
         text = self.get(name)

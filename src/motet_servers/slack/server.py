@@ -32,7 +32,7 @@ Broadcast = Annotated[
 def build(values: Values, arguments: list[str]) -> DomainServer:
     """The server for the environment's workspace."""
     del arguments
-    return slack_server(values.url("SLACK_API_URL"), values.require("SLACK_BOT_TOKEN"), tls=values.authorities())
+    return slack_server(values.url("SLACK_API_URL"), values.token("SLACK_BOT_TOKEN"), tls=values.authorities())
 
 
 def slack_server(

@@ -13,6 +13,7 @@ from fastmcp import Client
 from fastmcp.client.transports import StdioTransport
 
 from motet_servers.jira.__main__ import COMMAND as JIRA
+from motet_servers.kit.command import announcement
 
 HERE = Path(__file__).parent
 SERVER = str(HERE / "kit_server.py")
@@ -95,6 +96,18 @@ async def test_it_serves_stdio_and_its_log_holds_no_secret_even_in_a_traceback(t
     text = log.read_text()
     assert "RuntimeError: crashed with [redacted]" in text
     assert "t0k3n-value" not in text
+
+
+@pytest.mark.parametrize(("host", "shown"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")])
+def test_where_it_listens_is_said_in_one_line(host: str, shown: str) -> None:
+    assert announcement("x", host, 8000) == f"x: listening on http://{shown}:8000/mcp"
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "example.org"])
+def test_listening_for_others_is_warned_of_first(host: str) -> None:
+    warning, where = announcement("x", host, 8000).splitlines()
+    assert warning == "x: there is no login: whoever reaches this address acts with the server's credentials"
+    assert where.startswith("x: listening on http://")
 
 
 async def test_it_serves_streamable_http_on_any_free_port() -> None:

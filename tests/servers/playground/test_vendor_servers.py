@@ -293,6 +293,18 @@ async def test_a_missing_credential_is_named(name: str, missing: str) -> None:
     assert f"{missing} is not set" in said
 
 
+@pytest.mark.parametrize("name", URLS)
+@pytest.mark.parametrize("token", ["ghp_…", "Bearer abc", "abc\ndef"])
+def test_a_token_that_was_not_copied_whole_is_told_at_the_start(name: str, token: str) -> None:
+    command, build = BUILDS[name]
+    [variable] = ENVIRONMENT[name]
+    with pytest.raises(SettingsError) as refused:
+        build(Values(command.variables, {variable: token, URLS[name]: "https://vendor.test"}), [])
+    assert str(refused.value) == (
+        f"{variable} holds characters that no token has (spaces, line ends, …): copy it again."
+    )
+
+
 @pytest.mark.proves("FR-ORCH-005")
 async def test_a_servers_token_opens_no_other_vendor() -> None:
     async with Playground() as playground:
