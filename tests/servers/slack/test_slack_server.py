@@ -261,6 +261,24 @@ async def test_a_file_goes_nowhere_but_to_slack(place: str) -> None:
     assert asked == ["https://slack.com/api/files.getUploadURLExternal"]
 
 
+async def test_a_file_goes_to_slacks_own_store_without_the_token() -> None:
+    asked: list[tuple[str, bytes, bool]] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        asked.append((str(request.url), request.content, "authorization" in request.headers))
+        place = "https://files.slack.com/upload/v1/abc?x=1"
+        return httpx2.Response(200, json={"ok": True, "upload_url": place, "file_id": "F1", "files": [{"id": "F1"}]})
+
+    slack = slack_server("https://slack.com/api", TOKEN, transport=httpx2.MockTransport(answer))
+    await call(slack, "upload_file", channel="C0000001", filename="x", content="News")
+    assert [(url, has_token) for url, _, has_token in asked] == [
+        ("https://slack.com/api/files.getUploadURLExternal", True),
+        ("https://files.slack.com/upload/v1/abc?x=1", False),
+        ("https://slack.com/api/files.completeUploadExternal", True),
+    ]
+    assert asked[1][1] == b"News"
+
+
 async def test_without_the_scope_for_private_channels_the_public_ones_are_listed() -> None:
     def answer(request: httpx2.Request) -> httpx2.Response:
         if b"private_channel" in request.content:
