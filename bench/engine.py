@@ -23,7 +23,7 @@ from bench.rows import Row, show
 from motet.calls import Call, Done, Json, Method, Outcome, ToolResult
 from motet.engine.durable import Durable
 from motet.engine.memory import run_workflow
-from motet.engine.store import open_store
+from motet.engine.store.opening import open_store
 from motet.workflow.loading import load_text
 from motet.workflow.model import Workflow
 

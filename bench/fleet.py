@@ -28,7 +28,7 @@ from bench.rows import Row, show
 from motet.engine.carrier import durable_at
 from motet.engine.durable import Durable
 from motet.engine.fleet.members import Members
-from motet.engine.store import Sql
+from motet.engine.store.sql import Sql
 from motet.workflow.loading import load_text
 
 SERVER = Path(__file__).parents[1] / "tests" / "fleet" / "effects_server.py"

@@ -39,7 +39,9 @@ from motet.engine.durable import Durable
 from motet.engine.journal import LostRun
 from motet.engine.recording import RunJournal
 from motet.engine.report import Report
-from motet.engine.store import PostgresStore, SqliteStore, open_store
+from motet.engine.store.opening import open_store
+from motet.engine.store.postgres import PostgresStore
+from motet.engine.store.sqlite import SqliteStore
 from motet.errors import RunError, ToolError
 from motet.workflow.entries import Entry, Started
 from motet.workflow.loading import load_text

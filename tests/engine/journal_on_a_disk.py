@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from engine.engine_kit import Servers, flow
 from motet.engine.durable import Durable
-from motet.engine.store import open_store
+from motet.engine.store.opening import open_store
 from motet.errors import RunError
 
 STEPS = "steps: {big: {call: a.big}, act: {call: a.act, with: {size: '${{ size(big.text) }}'}, needs: [big]}}"

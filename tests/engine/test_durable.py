@@ -16,7 +16,9 @@ from engine.engine_kit import Servers, broken, flow, statuses
 from motet.calls import Answer, Asked, Question
 from motet.engine.durable import Durable
 from motet.engine.journal import LostRun
-from motet.engine.store import SCHEMA, SqliteStore, open_store
+from motet.engine.store.opening import open_store
+from motet.engine.store.sqlite import SqliteStore
+from motet.engine.store.tables import SCHEMA
 from motet.errors import ConnectionLost, RunError, ServerUnavailable
 from motet.workflow.entries import Started
 

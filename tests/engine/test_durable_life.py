@@ -18,7 +18,7 @@ from engine.engine_kit import Servers, broken, flow
 from motet.calls import Answer, Asked, Question
 from motet.engine.durable import Durable
 from motet.engine.journal import Busy
-from motet.engine.store import open_store
+from motet.engine.store.opening import open_store
 from motet.engine.watching import watch
 from motet.errors import RunError, ServerUnavailable
 from motet.events import RunChanged, StepChanged
@@ -287,7 +287,7 @@ import asyncio, sys
 sys.path.insert(0, sys.argv[2])
 from engine.engine_kit import Servers
 from motet.engine.durable import Durable
-from motet.engine.store import open_store
+from motet.engine.store.opening import open_store
 
 async def forever(_):
     print("in flight", flush=True)

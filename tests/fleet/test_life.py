@@ -11,11 +11,14 @@ import pytest
 
 from fleet.faults import tried
 from fleet.fleet_kit import FLOW, Fleet
-from motet.engine import owners, store
+from motet.engine import owners
 from motet.engine.fleet.jobs import open_jobs
 from motet.engine.fleet.members import Member, stuck, who_could
 from motet.engine.journal import RunRow
-from motet.engine.store import SCHEMA, Sql
+from motet.engine.store import tables
+from motet.engine.store.opening import open_store
+from motet.engine.store.sql import Sql
+from motet.engine.store.tables import MIGRATIONS, SCHEMA
 from motet.workflow.loading import load_text
 
 pytestmark = pytest.mark.timeout(90)
@@ -208,9 +211,9 @@ async def test_tables_that_a_newer_motet_brought_up_to_date_serve_a_worker_that_
     runs = await fleet.start(4, seconds=0.5)
     await fleet.acting(4)
     with monkeypatch.context() as newer:
-        newer.setattr(store, "SCHEMA", SCHEMA + 1)
-        newer.setitem(store.MIGRATIONS, SCHEMA + 1, ("alter table run add column later text",))
-        async with store.open_store(fleet.url):
+        newer.setattr(tables, "SCHEMA", SCHEMA + 1)
+        newer.setitem(MIGRATIONS, SCHEMA + 1, ("alter table run add column later text",))
+        async with open_store(fleet.url):
             pass
     await fleet.finished(runs)
     code, _, err = await fleet.motet("runs")

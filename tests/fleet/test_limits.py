@@ -12,7 +12,8 @@ from motet.calls import Call, Done, Failed, Outcome, ToolResult
 from motet.engine.fleet.limits import LimitedDispatch, Limits, rate
 from motet.engine.owners import alive
 from motet.engine.ports import Dispatch
-from motet.engine.store import Sql, open_store
+from motet.engine.store.opening import open_store
+from motet.engine.store.sql import Sql
 from motet.errors import RunError
 
 pytestmark = pytest.mark.timeout(60)

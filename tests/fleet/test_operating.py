@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from fleet.fleet_kit import FLOW, Fleet
 from motet.engine.fleet.limits import Limits
 from motet.engine.fleet.members import Members, new_member
-from motet.engine.store import Sql
+from motet.engine.store.sql import Sql
 
 pytestmark = pytest.mark.timeout(90)
 

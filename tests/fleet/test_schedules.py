@@ -11,7 +11,7 @@ import pytest
 from fleet.fleet_kit import FLOW, Fleet
 from motet.cli.fleet import beginner
 from motet.engine.fleet.schedules import Due, Move, Overlap, Schedule, Schedules, checked, move, times
-from motet.engine.store import Sql
+from motet.engine.store.sql import Sql
 from motet.errors import RunError, WorkflowError
 from motet.workflow.loading import load_text
 

@@ -14,7 +14,7 @@ from motet.engine.durable import VERSION, Durable
 from motet.engine.journal import Ledger
 from motet.engine.report import Report
 from motet.engine.secrets import Secrets
-from motet.engine.store import is_database, open_store
+from motet.engine.store.opening import is_database, open_store
 from motet.engine.watching import watch
 from motet.errors import RunError
 from motet.events import Emit, ServerChanged

@@ -17,7 +17,9 @@ from motet.engine.fleet.limits import LimitedDispatch, Limits
 from motet.engine.fleet.members import Member, Members, new_member
 from motet.engine.fleet.schedules import Begin, Due, Schedules
 from motet.engine.fleet.worker import NEAR, Settings, Worker, draining_on
-from motet.engine.store import Store, hide_password, is_database, open_store
+from motet.engine.store.opening import is_database, open_store
+from motet.engine.store.postgres import hide_password
+from motet.engine.store.sql import Store
 from motet.errors import RunError
 from motet.events import ServerChanged
 from motet.monitor import logs

@@ -14,7 +14,7 @@ from motet.engine.durable import TOGETHER, Durable
 from motet.engine.fleet.members import Members
 from motet.engine.journal import RunRow
 from motet.engine.report import Report
-from motet.engine.store import is_database, open_store
+from motet.engine.store.opening import is_database, open_store
 from motet.errors import ConfigError, MotetError, RunError
 from motet.events import Emit, nobody
 from motet.orchestrator.orchestrator import Orchestrator, journal_of

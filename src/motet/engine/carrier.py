@@ -12,7 +12,7 @@ from motet.engine.fleet.members import STALL
 from motet.engine.journal import LEASE
 from motet.engine.memory import PARALLEL
 from motet.engine.ports import Redact, as_it_is, wall_clock
-from motet.engine.store import is_database, open_store
+from motet.engine.store.opening import is_database, open_store
 from motet.events import Emit, nobody
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from motet.engine.store import Rows, Sql
+from motet.engine.store.sql import Rows, Sql
 from motet.errors import RunError
 from motet.workflow.entries import Entry, decode
 

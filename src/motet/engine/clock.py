@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
-from motet.engine.store import Sql, Store
+from motet.engine.store.sql import Sql, Store
 
 SYNC = 60.0
 """Seconds after which it wants to be compared again."""

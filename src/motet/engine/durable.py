@@ -33,7 +33,7 @@ from motet.engine.recording import RunJournal
 from motet.engine.report import Report
 from motet.engine.reporting import report_of
 from motet.engine.secrets import Secrets
-from motet.engine.store import Store
+from motet.engine.store.sql import Store
 from motet.errors import RunError, WorkflowError
 from motet.events import Emit, nobody
 from motet.workflow.entries import Answered, Began, Entry, Finished, Recovered, Started, Verdict, Waiting, Woke

@@ -17,7 +17,7 @@ import msgspec
 from motet.calls import Json
 from motet.engine.chain import BLOBS, ENTRIES, inserts, read_rows
 from motet.engine.owners import alive, forget, new_token, who
-from motet.engine.store import Nothing, Sql, Store
+from motet.engine.store.sql import Nothing, Sql, Store
 from motet.errors import RunError
 from motet.workflow.entries import Began, Entry, encode
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from motet.engine.chain import inserts
 from motet.engine.journal import Claim, Ledger, taken
-from motet.engine.store import Nothing, Sql, Unreachable
+from motet.engine.store.sql import Nothing, Sql, Unreachable
 from motet.errors import RunError
 from motet.workflow.entries import Answered, Entry, Finished, Resumed, Woke, encode
 

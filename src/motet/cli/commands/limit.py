@@ -105,7 +105,7 @@ def _holders(one: Limit) -> str:
 def _with(config: str | None, journal: str | None, work: Callable[[Limits], Awaitable[T]]) -> T:
     from motet.cli import fleet, session
     from motet.engine.fleet.limits import Limits
-    from motet.engine.store import open_store
+    from motet.engine.store.opening import open_store
 
     settings = session.configured(config)
 

@@ -179,7 +179,7 @@ def trigger(*, name: str, journal: str | None, config: str | None, as_json: bool
 def _with(config: str | None, journal: str | None, work: Callable[[Schedules], Awaitable[T]]) -> T:
     from motet.cli import fleet, session
     from motet.engine.fleet.schedules import Schedules
-    from motet.engine.store import open_store
+    from motet.engine.store.opening import open_store
 
     settings = session.configured(config)
 

@@ -20,7 +20,7 @@ def command(*, journal: str | None, config: str | None, as_json: bool) -> None:
     """List the workers that said something in the last day."""
     from motet.cli import fleet, session
     from motet.engine.fleet.members import Members
-    from motet.engine.store import open_store
+    from motet.engine.store.opening import open_store
 
     settings = session.configured(config)
 

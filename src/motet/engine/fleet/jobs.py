@@ -20,7 +20,7 @@ from procrastinate.manager import JobManager
 from psycopg_pool import PoolTimeout
 
 from motet.engine.journal import RunRow
-from motet.engine.store import KEEPALIVE, settle_session
+from motet.engine.store.postgres import KEEPALIVE, settle_session
 from motet.errors import RunError
 
 log = logging.getLogger("motet.fleet")

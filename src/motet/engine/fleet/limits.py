@@ -22,7 +22,7 @@ from motet.calls import Call, Failed, Json, Method, Outcome, Progress, Retry, Ro
 from motet.engine.fleet.members import STALL
 from motet.engine.journal import RunRow
 from motet.engine.ports import Dispatch
-from motet.engine.store import Nothing, Sql, Store
+from motet.engine.store.sql import Nothing, Sql, Store
 from motet.errors import QueueFull, RunError, ServerUnavailable
 
 LOOK = 0.2

@@ -13,7 +13,7 @@ import msgspec
 from motet.calls import Json
 from motet.engine.journal import RunRow
 from motet.engine.owners import this_machine
-from motet.engine.store import Nothing, Sql, Store
+from motet.engine.store.sql import Nothing, Sql, Store
 
 HEARTBEAT = 5.0
 """Seconds between two signs of life."""

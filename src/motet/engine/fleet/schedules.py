@@ -24,7 +24,7 @@ from motet.calls import Json
 from motet.engine.durable import packed
 from motet.engine.journal import OPEN
 from motet.engine.memory import check_inputs
-from motet.engine.store import Nothing, Sql, Store
+from motet.engine.store.sql import Nothing, Sql, Store
 from motet.errors import MotetError, RunError
 from motet.workflow.model import Workflow
 

@@ -23,7 +23,7 @@ from motet.engine.fleet.limits import Limits
 from motet.engine.fleet.members import HEARTBEAT, STALL, Member, Members
 from motet.engine.journal import Busy, LostRun, RunRow
 from motet.engine.ports import Dispatch
-from motet.engine.store import Unreachable
+from motet.engine.store.sql import Unreachable
 from motet.errors import MotetError, RunError
 from motet.events import Emit, LegBegan, LegEnded, nobody
 
