@@ -33,7 +33,6 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
-    INVALID_REQUEST,
     CallToolRequestParams,
     DiscoverRequest,
     DiscoverResult,
@@ -319,14 +318,9 @@ def _told(error: DomainError) -> dict[str, Any]:
 
 
 def _code(error: DomainError) -> int:
-    """JSON-RPC's code: repeating a request that is invalid cannot help, and hosts know that."""
-    match error:
-        case InvalidInput() | NotFound() | TooLarge():
-            return INVALID_PARAMS
-        case Refused() | Conflict():
-            return INVALID_REQUEST
-        case _:
-            return INTERNAL_ERROR
+    """JSON-RPC's code: repeating a request with invalid parameters cannot help, and hosts know that."""
+    final = isinstance(error, InvalidInput | NotFound | Conflict | Refused | TooLarge)
+    return INVALID_PARAMS if final else INTERNAL_ERROR
 
 
 class _DeclaredCapabilities(Middleware):

@@ -80,7 +80,7 @@ async def test_a_secret_leaves_neither_in_results_nor_errors_nor_resources(sampl
     ("owner", "code", "data"),
     [
         ("nobody", -32602, {"motet/error": {"kind": "not_found", "retry_after": None}}),
-        ("somebody", -32600, {"motet/error": {"kind": "refused", "retry_after": None}}),
+        ("somebody", -32602, {"motet/error": {"kind": "refused", "retry_after": None}}),
         ("everybody", -32603, {"motet/error": {"kind": "rate_limited", "retry_after": 7}, "retryAfter": 7}),
     ],
 )
