@@ -260,9 +260,16 @@ class ToolError(CallError):
     health = "success"
 
     def __init__(
-        self, message: str, *, server: str, tool: str, content: tuple[dict[str, object], ...] = (), data: object = None
+        self,
+        message: str,
+        *,
+        server: str,
+        tool: str,
+        content: tuple[dict[str, object], ...] = (),
+        data: object = None,
+        retry_after: float | None = None,
     ) -> None:
-        super().__init__(message, server=server)
+        super().__init__(message, server=server, retry_after=retry_after)
         self.tool = tool
         self.content = content
         """The content blocks of the answer, as they came."""

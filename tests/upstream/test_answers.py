@@ -26,7 +26,7 @@ from motet.calls import (
 )
 from motet.catalog.tool import Tool
 from motet.config.model import Limits
-from motet.errors import CallError, OutputSchemaMismatch, UnusableAnswer
+from motet.errors import CallError, OutputSchemaMismatch, ToolError, UnusableAnswer
 from motet.upstream import answers, checker
 from motet.upstream.answers import Reader
 from upstream.bench import Bench, soon
@@ -118,6 +118,22 @@ def test_json_rpc_errors_by_code(error: Json, sent: str, transient: bool, health
 @pytest.mark.parametrize("error", [None, msgspec.Raw(b"7"), msgspec.Raw(b"[]"), msgspec.Raw(b"{")])
 def test_what_is_no_error_object_is_an_unusable_answer(error: Json) -> None:
     assert isinstance(READER.protocol_error(error), UnusableAnswer)
+
+
+@pytest.mark.parametrize(
+    ("meta", "wait"),
+    [
+        ({"motet/error": {"kind": "rate_limited", "retry_after": 7}}, 7.0),
+        ({"motet/error": {"kind": "refused"}}, None),
+        ({"motet/error": {"retry_after": -1}}, None),
+        ({"motet/error": 7}, None),
+        (7, None),
+    ],
+)
+def test_a_failed_tool_may_say_when_to_ask_again(meta: Json, wait: float | None) -> None:
+    with pytest.raises(ToolError) as caught:
+        read({"content": [], "isError": True, "_meta": meta})
+    assert caught.value.retry_after == wait
 
 
 def test_errors_hide_secrets_and_escapes() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 
@@ -10,12 +9,12 @@ import click
 
 from motet.cli import output, session
 from motet.config.model import Config
-from motet.engine.durable import TOGETHER, Durable
+from motet.engine.durable import Durable
 from motet.engine.fleet.members import Members
 from motet.engine.journal import RunRow
 from motet.engine.report import Report
 from motet.engine.store.opening import is_database, open_store
-from motet.errors import ConfigError, MotetError, RunError
+from motet.errors import ConfigError, MotetError
 from motet.events import Emit, nobody
 from motet.orchestrator.orchestrator import Orchestrator, journal_of
 from motet.workflow.model import Workflow
@@ -41,25 +40,8 @@ async def workflow_of(config: Config, given: str | None, run: str) -> Workflow:
 
 async def resumed_all(config: Config, given: str | None) -> dict[str, Report | MotetError]:
     """Go on with every run that was interrupted or is due; one whose servers are not configured here is left alone."""
-    found: dict[str, Report | MotetError] = {}
-    room = asyncio.Semaphore(TOGETHER)
-
-    async def one(durable: Durable, row: RunRow, motet: Orchestrator) -> None:
-        try:
-            served(config, row.servers)
-            async with room:
-                found[row.id] = await durable.drive(row.id, motet.host)
-        except (RunError, ConfigError) as error:
-            found[row.id] = error
-
-    async with (
-        session.connected(config, settle=False) as motet,
-        journal(config, given) as durable,
-        asyncio.TaskGroup() as group,
-    ):
-        for row in await durable.ledger.due(durable.now()):
-            group.create_task(one(durable, row, motet))
-    return found
+    async with session.connected(config, settle=False) as motet, journal(config, given) as runs:
+        return await runs.resume_all(motet.host, may=lambda row: served(config, row.servers))
 
 
 def served(config: Config, needs: Collection[str] | None) -> None:

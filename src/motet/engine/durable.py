@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import cast
 
@@ -34,7 +34,7 @@ from motet.engine.report import Report
 from motet.engine.reporting import report_of
 from motet.engine.secrets import Secrets
 from motet.engine.store.sql import Store
-from motet.errors import RunError, WorkflowError
+from motet.errors import MotetError, RunError, WorkflowError
 from motet.events import Emit, nobody
 from motet.workflow.entries import Answered, Began, Entry, Finished, Recovered, Started, Verdict, Waiting, Woke
 from motet.workflow.loading import bundle, unbundle
@@ -200,21 +200,28 @@ class Durable:
             raise RunError(f"run {run} is {row.status}: nothing is left that could be done", hint=hint)
         await self._say(run, {"kind": "resume", "who": who})
 
-    async def resume_all(self, dispatch: Dispatch, *, ask: Ask | None = None) -> dict[str, Report | RunError]:
-        """Go on with every run that is due or was interrupted, several at once."""
-        found: dict[str, Report | RunError] = {}
+    async def resume_all(
+        self, dispatch: Dispatch, *, ask: Ask | None = None, may: Callable[[RunRow], None] | None = None
+    ) -> dict[str, Report | MotetError]:
+        """Go on with every run that is due or was interrupted, several at once; each with its report, or why not.
+
+        `may` raises a `MotetError` for a run that is to be left alone.
+        """
+        found: dict[str, Report | MotetError] = {}
         room = asyncio.Semaphore(TOGETHER)
 
-        async def one(run: str) -> None:
-            async with room:
-                try:
-                    found[run] = await self.drive(run, dispatch, ask=ask)
-                except RunError as error:
-                    found[run] = error
+        async def one(row: RunRow) -> None:
+            try:
+                if may is not None:
+                    may(row)
+                async with room:
+                    found[row.id] = await self.drive(row.id, dispatch, ask=ask)
+            except MotetError as error:
+                found[row.id] = error
 
         async with asyncio.TaskGroup() as group:
             for row in await self.ledger.due(self.now()):
-                group.create_task(one(row.id))
+                group.create_task(one(row))
         return found
 
     async def rerun(self, run: str, *, start: str | None = None, new: str | None = None) -> str:

@@ -34,6 +34,8 @@ LARGE = 1 << 20
 STATE_LIMIT = 256 * 1024
 """Bytes of `requestState` that a server may make us carry from round to round."""
 QUESTIONS_LIMIT = 32
+TOOL_ERROR_META = "motet/error"
+"""Where a failed tool may say `kind` and `retry_after` (seconds)."""
 
 _EMPTY_LIST = msgspec.Raw(b"[]")
 _KINDS: Mapping[str, type[Reply]] = {"resources/read": ResourceResult, "prompts/get": PromptResult}
@@ -169,6 +171,7 @@ class Reader:
             tool=call.name,
             content=blocks,
             data=body.get("structuredContent"),
+            retry_after=_retry_after(body.get("_meta")),
         )
 
     def _objects(self, parts: Json, what: str) -> None:
@@ -276,7 +279,7 @@ class Reader:
             server=self._server,
             code=code,
             data=cast("object", data),
-            retry_after=float(wait) if isinstance(wait, int | float) and 0 <= wait < 1e6 else None,
+            retry_after=_seconds(wait),
         )
 
     def unusable(self, why: str) -> UnusableAnswer:
@@ -294,6 +297,16 @@ class Reader:
     def text(self, said: object, limit: int = 2000) -> str:
         """Server text fit for an error or an event."""
         return clean(said, secrets=self._secrets, limit=limit)
+
+
+def _retry_after(meta: Json) -> float | None:
+    """When a failed tool wants to be asked again: the bundled servers say so in `_meta`."""
+    told: Json = cast("dict[str, Json]", meta).get(TOOL_ERROR_META) if isinstance(meta, dict) else None
+    return _seconds(cast("dict[str, Json]", told).get("retry_after")) if isinstance(told, dict) else None
+
+
+def _seconds(wait: Json) -> float | None:
+    return float(wait) if isinstance(wait, int | float) and 0 <= wait < 1e6 else None
 
 
 def _mapping(raw: Any) -> dict[str, Json] | None:
