@@ -75,3 +75,27 @@ def test_the_example_configuration_gives_each_server_what_it_reads_and_nothing_e
         command: Any = import_module(f"motet_servers.{name}.__main__").COMMAND
         assert server.transport.command == command.name
         assert set(server.transport.env) <= {variable.name for variable in command.variables}
+
+
+RESULTS = (ROOT / "bench" / "RESULTS.md").read_text(encoding="utf-8")
+
+
+def results(title: str) -> set[str]:
+    """Every number in one table of the bench."""
+    return set(re.findall(r"\d[\d,.]*", RESULTS.split(f"## {title}\n")[1].split("\n## ")[0]))
+
+
+def test_the_costs_in_the_readme_are_those_of_the_bench():
+    part = README.split("## What it costs")[1].split("\n## ")[0]
+    shown = set(re.findall(r"(\d[\d.]*) (?:µs|KiB|ms)", part))
+    assert shown
+    one, many = results("One call, against the official clients"), results("Many servers, some of them broken")
+    assert shown - one - many == set()
+
+
+def test_the_sizing_of_a_fleet_is_that_of_the_bench():
+    page = (ROOT / "docs" / "fleet.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\|.*\| ([^|]*) \|$", page.split("**How many workers?**")[1].split("\n\nWhere")[0], re.M)
+    shown = {number for row in rows for number in re.findall(r"\d[\d.]*", row)}
+    assert shown
+    assert shown - results("A fleet on PostgreSQL") == set()
