@@ -573,6 +573,23 @@ async def test_prune_forgets_what_ended_long_ago_and_nothing_else(where: str, se
             await runs.show(ended)
 
 
+async def test_runs_are_kept_as_long_as_configured_and_forgotten_when_another_begins(
+    where: str, servers: Servers
+) -> None:
+    servers.tools = {"a.x": lambda _: {}, "a.make": lambda _: {"n": 1}}
+    now = 1000.0
+    async with journal(where, now=lambda: now, keep=60.0) as runs:
+        old = await runs.start(flow("steps: {s: {call: a.x}}"), {}, key="k")
+        await runs.drive(old, servers)
+        waits = await runs.start(flow(APPROVAL), {})
+        await runs.drive(waits, servers)
+        now = 1060.0
+        assert await runs.start(flow("steps: {s: {call: a.x}}"), {}, key="k") == old
+        now = 1061.0
+        new = await runs.start(flow("steps: {s: {call: a.x}}"), {}, key="k")
+        assert {row.id for row in await runs.list()} == {waits, new}
+
+
 async def test_the_records_say_which_answer_fed_which_call(where: str, servers: Servers) -> None:
     servers.tools = {"a.make": lambda _: {"n": 5}, "b.go": lambda _: {}}
     async with journal(where) as runs:

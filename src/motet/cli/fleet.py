@@ -86,6 +86,7 @@ async def _work(
             parallel=config.parallel,
             near=NEAR,
             lease=settings.stall,
+            keep=config.keep_runs,
         )
         held.append(durable)
         schedules, limits = Schedules(store), Limits(store, stall=settings.stall)

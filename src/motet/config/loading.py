@@ -135,6 +135,7 @@ def _config(source: Source, data: Table, variables: Mapping[str, str], *, rememb
         servers=servers,
         files=tuple(files),
         state=str((source.folder / Path(state).expanduser()).absolute()) if state else None,
+        keep_runs=top.keep_runs,
         parallel=top.parallel or DEFAULT_PARALLEL,
         secrets={name: _secret(source, ("secrets", name), text, variables) for name, text in top.secrets.items()},
     )

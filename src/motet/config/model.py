@@ -172,6 +172,8 @@ class Config:
     """The files it came from, outermost first."""
     state: str | None = None
     """Directory for what is remembered between runs (definitions, eras, journal). None: nothing is."""
+    keep_runs: float | None = None
+    """Seconds after their end at which runs are forgotten, whenever another one begins. None: they are kept."""
     parallel: int = DEFAULT_PARALLEL
     """Calls in flight over all servers in one run."""
     secrets: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)

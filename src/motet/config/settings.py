@@ -156,4 +156,5 @@ class File(Strict):
     """Each entry is checked on its own, as a `ServerTable`, once everything that overlays it is known."""
     secrets: dict[str, str] = {}
     state: str | None = None
+    keep_runs: Duration | None = None
     parallel: Count | None = None

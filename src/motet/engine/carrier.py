@@ -24,6 +24,7 @@ async def durable_at(
     secrets: Mapping[str, str] | None = None,
     redact: Redact = as_it_is,
     parallel: int = PARALLEL,
+    keep: float | None = None,
 ) -> AsyncGenerator[Durable]:
     """All runs in that file or behind that `postgresql://` URL. Raises `RunError` when it cannot be used.
 
@@ -43,5 +44,6 @@ async def durable_at(
             secrets=secrets,
             redact=redact,
             parallel=parallel,
+            keep=keep,
             lease=STALL if shared else LEASE,
         )

@@ -71,7 +71,9 @@ class Durable:
         parallel: int = PARALLEL,
         near: float = NEAR,
         lease: float = LEASE,
+        keep: float | None = None,
     ) -> None:
+        """`keep`: seconds after which runs that have ended are forgotten, whenever another one begins."""
         self.ledger = Ledger(store, lease=lease)
         self.now = now
         self._emit = emit
@@ -79,6 +81,7 @@ class Durable:
         self._redact = redact
         self._parallel = parallel
         self._near = near
+        self._keep = keep
         self._workflows: dict[str, Workflow] = {}
         self._keeper = Keeper(self.ledger)
 
@@ -116,6 +119,8 @@ class Durable:
             version=VERSION,
             nonce=secrets.nonce,
         )
+        if self._keep is not None:
+            await self.ledger.prune(began.at - self._keep, compact=False)  # which would hold everybody else
         return await self.ledger.create(began, bundled, key=key, priority=priority, needs=_needs(servers_of(workflow)))
 
     def _refuse_secrets(self, stored: Mapping[str, Json]) -> None:

@@ -303,8 +303,11 @@ class Ledger:
         rows = await self.store.read(Sql("select head, seq from run where id = ?", (run,)))
         return (str(rows[0][0]), int(rows[0][1])) if rows else ("", 0)
 
-    async def prune(self, before: float) -> int:
-        """Forget runs that ended before then (seconds since 1970) and that nobody drives; how many."""
+    async def prune(self, before: float, *, compact: bool = True) -> int:
+        """Forget runs that ended before then (seconds since 1970) and that nobody drives; how many.
+
+        With `compact`, nothing of them lies about in the file afterwards; it may take a while.
+        """
         ended = "status not in ('running', 'waiting') and updated < ? and owner is null"
         among = f"run in (select id from run where {ended})"
         *_, gone = await self.store.do(
@@ -313,7 +316,7 @@ class Ledger:
             Sql(f"delete from inbox where {among}", (before,)),
             Sql(f"delete from run where {ended} returning id", (before,)),
         )
-        if gone:
+        if gone and compact:
             await self.store.compact()
         return len(gone)
 

@@ -342,6 +342,7 @@ class Orchestrator:
             secrets=self.config.secrets,
             redact=self.redactor.json,
             parallel=self.config.parallel,
+            keep=self.config.keep_runs,
         ) as runs:
             yield runs
 
