@@ -120,6 +120,8 @@ class Call(msgspec.Struct, kw_only=True):
     """In place of the server's setting."""
     attempts: int = 0
     """How many times it has been tried so far."""
+    failures: list[CallError] | None = None
+    """What came of the attempts that failed, oldest first; None: none did."""
     key: str | None = None
     """The idempotency key in the arguments, if there is one."""
     waits: bool = False

@@ -456,7 +456,8 @@ class Drive:
             return
         if isinstance(outcome, Failed):
             self.errors[act.key] = outcome.error
-        self._finish(act.key, came(outcome, repeatable=call.repeatable, parse_json=request.parse_json))
+        result = came(outcome, repeatable=call.repeatable, parse_json=request.parse_json, failures=call.failures or ())
+        self._finish(act.key, result)
         self._over(act.key)
 
     async def _send(self, call: Call) -> Outcome:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64decode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 import msgspec
@@ -23,8 +23,16 @@ def dropped(call: Call) -> Result:
     return came_of(error_info(error), repeatable=call.repeatable, attempts=call.attempts)
 
 
-def came(outcome: Done | Failed, *, repeatable: bool, parse_json: bool = False) -> Result:
-    """What a call's outcome means for its step."""
+def came(
+    outcome: Done | Failed, *, repeatable: bool, parse_json: bool = False, failures: Sequence[CallError] = ()
+) -> Result:
+    """What a call's outcome means for its step. `failures` are those of its attempts, the final one included."""
+    result = _came(outcome, repeatable=repeatable, parse_json=parse_json)
+    before = failures[:-1] if isinstance(outcome, Failed) else failures
+    return msgspec.structs.replace(result, tried=tuple(map(error_info, before))) if before else result
+
+
+def _came(outcome: Done | Failed, *, repeatable: bool, parse_json: bool) -> Result:
     outcome = looked_at(outcome)
     if isinstance(outcome, Failed):
         return came_of(error_info(outcome.error), repeatable=repeatable, attempts=outcome.attempts, took=outcome.took)

@@ -423,6 +423,8 @@ class Host:
             raise
         if self._secretive:
             outcome = await self._without_secrets(outcome)
+            for failure in call.failures or ():
+                plain_error(failure, self._redactor)
         return self._settle(call, outcome, clock(), began)
 
     async def _without_secrets(self, outcome: Reply | CallError | Asked) -> Reply | CallError | Asked:

@@ -113,6 +113,7 @@ class Pipeline:
                 if isinstance(error, ToolError) and self._may_pass(call.name):
                     error.transient = True
                 failed.append(error)
+                call.failures = failed
                 now = self._clock()
                 wait = self._again(error, call, now)
                 self._emit(_told(error, call, now, wait))

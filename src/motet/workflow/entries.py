@@ -66,6 +66,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=F
     """Keys a `read` did not get."""
     items: tuple[dict[str, Json], ...] = ()
     """One record per address of a `read` list or map."""
+    tried: tuple[ErrorInfo, ...] = ()
+    """What came of the attempts before the last one, oldest first."""
 
 
 class _Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag_field="event"):
