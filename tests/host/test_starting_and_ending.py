@@ -84,12 +84,15 @@ def test_who_gives_up_waiting_for_its_turn_holds_nobody(leaves: int) -> None:
     run(main())
 
 
-def test_who_gives_up_at_its_very_turn_hands_it_on() -> None:
+@pytest.mark.parametrize("leaves_first", [False, True])
+def test_who_gives_up_at_its_very_turn_hands_it_on(leaves_first: bool) -> None:
     async def main() -> None:
         pace = Pace(asyncio.get_running_loop().time)
         await pace.turn()
         first, second = asyncio.create_task(pace.turn()), asyncio.create_task(pace.turn())
         await asyncio.sleep(0)
+        if leaves_first:
+            first.cancel()
         pace._next()
         first.cancel()
         await asyncio.wait([first, second])

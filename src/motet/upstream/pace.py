@@ -35,7 +35,7 @@ class Pace:
             except asyncio.CancelledError:
                 if turn in line:
                     line.remove(turn)
-                else:
+                elif not turn.cancelled():
                     self._next()  # it was handed to us as we left
                 raise
         self._busy = True
@@ -46,7 +46,10 @@ class Pace:
         asyncio.get_running_loop().call_later(min(self._clock() - began, LONGEST_PAUSE), self._next)
 
     def _next(self) -> None:
-        line = self._first or self._again
-        self._busy = bool(line)
-        if line:
-            line.popleft().set_result(None)
+        self._busy = False
+        while line := self._first or self._again:
+            turn = line.popleft()
+            if not turn.done():  # else its caller has given up, and will notice in a moment
+                self._busy = True
+                turn.set_result(None)
+                return
