@@ -17,6 +17,7 @@ import asyncio
 import os
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -92,18 +93,21 @@ async def wrap_for(config: ServerConfig) -> Wrap:
 
 async def _namespaces_work(bwrap: str) -> bool:
     global _namespace_works
-    if _namespace_works is None:
-        probe = await asyncio.create_subprocess_exec(
-            bwrap, *_BWRAP, "true", stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL,
-        )  # fmt: skip
-        try:
-            async with asyncio.timeout(5):
-                _namespace_works = await probe.wait() == 0
-        except TimeoutError:
-            probe.kill()
-            _namespace_works = False
+    if _namespace_works is None:  # in a thread: a start that is given up meanwhile must not leave the probe behind
+        _namespace_works = await asyncio.to_thread(_probe, bwrap)
     return _namespace_works
+
+
+def _probe(bwrap: str) -> bool:
+    """May it make a namespace here? Blocks for five seconds at most."""
+    nothing = subprocess.DEVNULL
+    try:
+        done = subprocess.run(
+            (bwrap, *_BWRAP, "true"), stdin=nothing, stdout=nothing, stderr=nothing, timeout=5, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0
 
 
 def command(config: ServerConfig, transport: StdioTransport, env: Mapping[str, str]) -> str:
